@@ -1,0 +1,128 @@
+"""Placing orders: from Python through a session, against the same SQL function called by pgbench."""
+
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from uuid import uuid4
+
+from benchmarks.client import Callers
+from benchmarks.lab import CUSTOMERS, PRODUCTS, Lab, numbered, numbered_range, numbered_sql
+from benchmarks.measure import Pace, Row, Samples, Spread, Target, compare, interleave
+from benchmarks.pgbench import Load
+from benchmarks.proxy import counting
+from benchmarks.statements import SEARCH_PATH, opening, transaction
+from cloudlab.platform import Platform
+from cloudlab.shop import orders
+
+NAME = "orders"
+METHOD = (
+    "orders/s of platform.session + orders.place by asyncio tasks of one process; floor: the same BEGIN, context, "
+    "place_order and COMMIT in the same two round trips by pgbench -M prepared, same login, same number of clients"
+)
+_TARGET = Target("≥", 0.8)
+_WAL_ORDERS = 1000
+
+# What place_order returns to the library is returned to pgbench too.
+_PLACE = """
+    SELECT p.order_id, p.is_replay, p.event_data, p.event_position, p.recorded_at
+    FROM place_order(
+        uuidv7(), ('CL-' || to_hex((extract(epoch FROM clock_timestamp()) * 1000000)::bigint) || '-' || :client_id)::varchar,
+        {customer}, NULL::varchar, NULL::timestamptz, ARRAY[{products}], ARRAY[{quantities}]::integer[],
+        ARRAY[{prices}]::numeric[], gen_random_uuid()::varchar, '\\x{fingerprint}'::bytea, '0:15:00'::interval,
+        NULL::jsonb) AS p
+"""
+
+
+def script(context: str, lines: int, *, hot: bool = False) -> str:
+    """Return the pgbench script of an order of so many lines; `hot` puts the first product into each of them."""
+    drawn = [f"\\set p{n} random({numbered_range(1 if hot and n == 0 else PRODUCTS)})" for n in range(lines)]
+    place = _PLACE.format(
+        customer=numbered_sql("customer"),
+        products=", ".join(numbered_sql(f"p{n}") for n in range(lines)),
+        quantities=", ".join(["1"] * lines),
+        prices=", ".join(["NULL"] * lines),
+        fingerprint="00" * 32,
+    )
+    draw = [f"\\set customer random({numbered_range(CUSTOMERS)})", *drawn]
+    return "\n".join([*draw, transaction(context, " ".join(place.split()))])
+
+
+def placing(platform: Platform, lab: Lab, lines: int, *, hot: bool = False) -> Callable[[], Awaitable[None]]:
+    """Return a call that places one order as the script does."""
+
+    async def place() -> None:
+        drawn = [0 if hot and n == 0 else random.randrange(PRODUCTS) for n in range(lines)]
+        async with platform.session(lab.tenant) as s:
+            await orders.place(
+                s,
+                lines=[(numbered(number), 1) for number in drawn],
+                user_id=numbered(random.randrange(CUSTOMERS)),
+                idempotency_key=str(uuid4()),
+            )
+
+    return place
+
+
+async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
+    """Measure orders of 3 lines and of 26, the mean of real ones; then their round trips and their WAL."""
+    context = await opening(lab)
+    most: dict[bool, Samples] = {}
+    for hot in (False, True):
+        for callers in pace.callers(1, 4, 16):
+            most[hot] = samples = await _measure(lab, pace, context, callers, 3, hot=hot)
+            what = f"3 lines, {'one of them the hot SKU' if hot else 'any SKU'}, callers: {callers}"
+            target = _TARGET if callers == 16 else None
+            yield compare(NAME, what, samples, figure="python", floor="pgbench", target=target)
+    hot_and_not = {"hot": most[True]["python"], "any": most[False]["python"]}
+    yield compare(
+        NAME, "the hot SKU against any SKU, callers: 16", hot_and_not, figure="hot", floor="any", target=Target("≥", 0.9)
+    )
+    samples = await _measure(lab, pace, context, 16, 26)
+    yield compare(NAME, "26 lines, any SKU, callers: 16", samples, figure="python", floor="pgbench", target=_TARGET)
+    yield await _round_trips(lab)
+    yield await _wal(lab, 3, Target("≤", 3072, "figure"))
+    yield await _wal(lab, 26, None)
+
+
+async def _measure(lab: Lab, pace: Pace, context: str, callers: int, lines: int, *, hot: bool = False) -> Samples:
+    async with lab.platform(callers) as platform:
+        return await interleave(
+            pace,
+            python=Callers(lab, callers, placing(platform, lab, lines, hot=hot)),
+            pgbench=Load(lab, script(context, lines, hot=hot), clients=callers, settings=SEARCH_PATH),
+        )
+
+
+async def _round_trips(lab: Lab) -> Row:
+    async with counting(lab.urls.app_url, lab.folder) as counter, lab.platform(host=lab.folder) as platform:
+        place = placing(platform, lab, 3)
+        await place()
+        counter.round_trips = 0
+        for _ in range(50):
+            await place()
+    each = Spread.of([counter.round_trips / 50])
+    detail = "counted by a relay on the socket: each time the client speaks after the server did; 2 = statements, COMMIT"
+    return Row(NAME, "round trips of an order", "", each, target=Target("≤", 2, "figure"), detail=detail)
+
+
+async def _wal(lab: Lab, lines: int, target: Target | None) -> Row:
+    """Place orders after a checkpoint and look at what was written to the log meanwhile."""
+    async with lab.platform() as platform:
+        place = placing(platform, lab, lines)
+        await place()
+        lab.run("CREATE EXTENSION IF NOT EXISTS pg_walinspect", "CHECKPOINT")
+        ((start,),) = lab.ask("SELECT pg_current_wal_insert_lsn()::text")
+        for _ in range(_WAL_ORDERS):
+            await place()
+    (written,) = lab.ask(
+        """
+        SELECT pg_current_wal_insert_lsn() - %(start)s::pg_lsn, sum(record_size), sum(count)
+        FROM pg_get_wal_stats(%(start)s::pg_lsn, pg_current_wal_insert_lsn())
+        """,
+        start=start,
+    )
+    total, records, count = (float(value) / _WAL_ORDERS for value in written)
+    detail = (
+        f"{count:.0f} records; {total:,.0f} B with the page images, which the first {_WAL_ORDERS:,} orders after a "
+        "checkpoint write and later ones do not"
+    )
+    return Row(NAME, f"WAL of an order of {lines} lines", "B", Spread.of([records]), target=target, detail=detail)

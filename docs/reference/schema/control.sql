@@ -1,0 +1,442 @@
+--
+-- PostgreSQL database dump
+--
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: cloudlab; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA cloudlab;
+
+--
+-- Name: pg_stat_statements; Type: EXTENSION; Schema: -; Owner: -
+--
+
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements WITH SCHEMA public;
+
+--
+-- Name: EXTENSION pg_stat_statements; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON EXTENSION pg_stat_statements IS 'track planning and execution statistics of all SQL statements executed';
+
+--
+-- Name: touch_updated_at(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.touch_updated_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$$;
+
+--
+-- Name: FUNCTION touch_updated_at(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.touch_updated_at() IS 'Keeps updated_at true whoever writes the row';
+
+--
+-- Name: uuidv7(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.uuidv7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+    SELECT encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+                FROM 1 FOR 6),
+            52, 1), 53, 1),
+        'hex')::uuid
+$$;
+
+--
+-- Name: FUNCTION uuidv7(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.uuidv7() IS 'UUID version 7 for servers before PostgreSQL 18, whose own function takes precedence';
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: placements; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.placements (
+    tenant_id uuid NOT NULL,
+    shard_id uuid NOT NULL,
+    placement character varying(20) NOT NULL,
+    state character varying(20) DEFAULT 'creating'::character varying NOT NULL,
+    epoch integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_placements_epoch_positive CHECK ((epoch > 0)),
+    CONSTRAINT chk_placements_placement CHECK (((placement)::text = ANY ((ARRAY['row'::character varying, 'schema'::character varying, 'database'::character varying])::text[]))),
+    CONSTRAINT chk_placements_state CHECK (((state)::text = ANY ((ARRAY['creating'::character varying, 'open'::character varying])::text[])))
+);
+
+--
+-- Name: TABLE placements; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.placements IS 'Where each tenant lives: a hint to routers, the shard itself holds the truth';
+
+--
+-- Name: COLUMN placements.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.placements.tenant_id IS 'The tenant placed';
+
+--
+-- Name: COLUMN placements.shard_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.placements.shard_id IS 'The shard that holds it';
+
+--
+-- Name: COLUMN placements.placement; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.placements.placement IS 'How it lives there: row of shared tables, own schema, or own database';
+
+--
+-- Name: COLUMN placements.state; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.placements.state IS 'creating until the shard is ready, then open';
+
+--
+-- Name: COLUMN placements.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.placements.epoch IS 'Rises with every move, so that a stale route is recognised';
+
+--
+-- Name: COLUMN placements.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.placements.created_at IS 'When the tenant was placed';
+
+--
+-- Name: COLUMN placements.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.placements.updated_at IS 'When this row last changed';
+
+--
+-- Name: schema_migrations; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.schema_migrations (
+    version character varying(255) NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL,
+    checksum character varying(64) NOT NULL,
+    description text,
+    direction character varying(4) DEFAULT 'up'::character varying NOT NULL,
+    running_statement integer,
+    CONSTRAINT chk_schema_migrations_direction CHECK (((direction)::text = ANY ((ARRAY['up'::character varying, 'down'::character varying])::text[]))),
+    CONSTRAINT chk_schema_migrations_running_statement_positive CHECK ((running_statement > 0))
+);
+
+--
+-- Name: TABLE schema_migrations; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.schema_migrations IS 'Tracks applied database migrations';
+
+--
+-- Name: COLUMN schema_migrations.version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.version IS 'Migration version identifier';
+
+--
+-- Name: COLUMN schema_migrations.applied_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.applied_at IS 'When the migration was applied';
+
+--
+-- Name: COLUMN schema_migrations.checksum; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.checksum IS 'SHA256 checksum of migration file';
+
+--
+-- Name: COLUMN schema_migrations.description; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.description IS 'Title of the migration';
+
+--
+-- Name: COLUMN schema_migrations.direction; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.direction IS 'Which section ran last or is running: up or down';
+
+--
+-- Name: COLUMN schema_migrations.running_statement; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.running_statement IS 'Statement a section without transaction has reached, counted from 1; NULL when the migration is whole';
+
+--
+-- Name: shards; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.shards (
+    shard_id uuid DEFAULT uuidv7() NOT NULL,
+    shard_name character varying(63) NOT NULL,
+    region character varying(63) NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_shards_shard_name_format CHECK (((shard_name)::text ~ '^[a-z][a-z0-9_]*$'::text))
+);
+
+--
+-- Name: TABLE shards; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.shards IS 'Databases that hold tenants, each in one region';
+
+--
+-- Name: COLUMN shards.shard_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shards.shard_id IS 'Unique identifier of the shard';
+
+--
+-- Name: COLUMN shards.shard_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shards.shard_name IS 'Name under which the configuration gives its address';
+
+--
+-- Name: COLUMN shards.region; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shards.region IS 'Region whose data this shard may hold';
+
+--
+-- Name: COLUMN shards.is_active; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shards.is_active IS 'Whether new tenants may be placed here';
+
+--
+-- Name: COLUMN shards.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shards.created_at IS 'When the shard was added';
+
+--
+-- Name: COLUMN shards.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shards.updated_at IS 'When this row last changed';
+
+--
+-- Name: tenants; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.tenants (
+    tenant_id uuid DEFAULT uuidv7() NOT NULL,
+    tenant_name character varying(255) NOT NULL,
+    schema_name character varying(63) NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_tenants_schema_name_format CHECK (((schema_name)::text ~ '^[a-z][a-z0-9_]*$'::text)),
+    CONSTRAINT chk_tenants_tenant_name_format CHECK (((tenant_name)::text ~ '^[a-z][a-z0-9-]{0,47}$'::text))
+);
+
+--
+-- Name: TABLE tenants; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.tenants IS 'Customers of the platform and their configuration';
+
+--
+-- Name: COLUMN tenants.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenants.tenant_id IS 'Unique identifier of the tenant, first in every key of its data';
+
+--
+-- Name: COLUMN tenants.tenant_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenants.tenant_name IS 'Name by which people and addresses call the tenant';
+
+--
+-- Name: COLUMN tenants.schema_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenants.schema_name IS 'Schema that holds its tables: the shared one, or its own';
+
+--
+-- Name: COLUMN tenants.is_active; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenants.is_active IS 'Whether sessions may be opened for it';
+
+--
+-- Name: COLUMN tenants.settings; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenants.settings IS 'Tenant-specific configuration settings';
+
+--
+-- Name: COLUMN tenants.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenants.created_at IS 'When the tenant was created';
+
+--
+-- Name: COLUMN tenants.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenants.updated_at IS 'When this row last changed';
+
+--
+-- Name: placements pk_placements; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.placements
+    ADD CONSTRAINT pk_placements PRIMARY KEY (tenant_id);
+
+--
+-- Name: schema_migrations pk_schema_migrations; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.schema_migrations
+    ADD CONSTRAINT pk_schema_migrations PRIMARY KEY (version);
+
+--
+-- Name: shards pk_shards; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.shards
+    ADD CONSTRAINT pk_shards PRIMARY KEY (shard_id);
+
+--
+-- Name: tenants pk_tenants; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.tenants
+    ADD CONSTRAINT pk_tenants PRIMARY KEY (tenant_id);
+
+--
+-- Name: shards uq_shards_shard_name; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.shards
+    ADD CONSTRAINT uq_shards_shard_name UNIQUE (shard_name);
+
+--
+-- Name: tenants uq_tenants_tenant_name; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.tenants
+    ADD CONSTRAINT uq_tenants_tenant_name UNIQUE (tenant_name);
+
+--
+-- Name: idx_placements_shard_id; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_placements_shard_id ON cloudlab.placements USING btree (shard_id);
+
+--
+-- Name: placements trg_placements_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_placements_updated_at BEFORE UPDATE ON cloudlab.placements FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: shards trg_shards_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_shards_updated_at BEFORE UPDATE ON cloudlab.shards FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: tenants trg_tenants_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_tenants_updated_at BEFORE UPDATE ON cloudlab.tenants FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: placements fk_placements_shard_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.placements
+    ADD CONSTRAINT fk_placements_shard_id FOREIGN KEY (shard_id) REFERENCES cloudlab.shards(shard_id) ON DELETE RESTRICT;
+
+--
+-- Name: placements fk_placements_tenant_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.placements
+    ADD CONSTRAINT fk_placements_tenant_id FOREIGN KEY (tenant_id) REFERENCES cloudlab.tenants(tenant_id) ON DELETE CASCADE;
+
+--
+-- Name: SCHEMA cloudlab; Type: ACL; Schema: -; Owner: -
+--
+
+GRANT USAGE ON SCHEMA cloudlab TO application_readonly;
+GRANT USAGE ON SCHEMA cloudlab TO application_readwrite;
+GRANT USAGE ON SCHEMA cloudlab TO application_admin;
+GRANT USAGE ON SCHEMA cloudlab TO platform_worker;
+
+--
+-- Name: TABLE placements; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.placements TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.placements TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.placements TO application_admin;
+GRANT SELECT ON TABLE cloudlab.placements TO platform_worker;
+
+--
+-- Name: TABLE shards; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.shards TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.shards TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.shards TO application_admin;
+GRANT SELECT ON TABLE cloudlab.shards TO platform_worker;
+
+--
+-- Name: TABLE tenants; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.tenants TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.tenants TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.tenants TO application_admin;
+GRANT SELECT ON TABLE cloudlab.tenants TO platform_worker;
+
+--
+-- PostgreSQL database dump complete
+--

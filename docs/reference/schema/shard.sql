@@ -1,0 +1,4707 @@
+--
+-- PostgreSQL database dump
+--
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: cloudlab; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA cloudlab;
+
+--
+-- Name: shop; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA shop;
+
+--
+-- Name: pg_stat_statements; Type: EXTENSION; Schema: -; Owner: -
+--
+
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements WITH SCHEMA public;
+
+--
+-- Name: EXTENSION pg_stat_statements; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON EXTENSION pg_stat_statements IS 'track planning and execution statistics of all SQL statements executed';
+
+--
+-- Name: order_status; Type: TYPE; Schema: shop; Owner: -
+--
+
+CREATE TYPE shop.order_status AS ENUM (
+    'draft',
+    'pending_payment',
+    'paid',
+    'processing',
+    'shipped',
+    'delivered',
+    'cancelled',
+    'refunded'
+);
+
+--
+-- Name: TYPE order_status; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TYPE shop.order_status IS 'States of an order; trg_orders_transition says which may follow which';
+
+--
+-- Name: payment_method; Type: TYPE; Schema: shop; Owner: -
+--
+
+CREATE TYPE shop.payment_method AS ENUM (
+    'credit_card',
+    'debit_card',
+    'paypal',
+    'apple_pay',
+    'google_pay',
+    'bank_transfer',
+    'cryptocurrency'
+);
+
+--
+-- Name: TYPE payment_method; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TYPE shop.payment_method IS 'Ways to pay';
+
+--
+-- Name: user_role; Type: TYPE; Schema: shop; Owner: -
+--
+
+CREATE TYPE shop.user_role AS ENUM (
+    'customer',
+    'vendor',
+    'admin',
+    'support'
+);
+
+--
+-- Name: TYPE user_role; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TYPE shop.user_role IS 'What a user account may do';
+
+--
+-- Name: append_events(character varying, uuid, integer, character varying[], jsonb[], jsonb); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT recorded_at timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+    v_count integer := cardinality(p_event_types);
+    v_found integer;
+BEGIN
+    IF p_expected_version = 0 THEN
+        INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
+        VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
+        ON CONFLICT DO NOTHING
+        RETURNING s.event_version INTO last_version;
+    ELSIF p_expected_version > 0 THEN
+        UPDATE event_streams s SET event_version = s.event_version + v_count
+        WHERE s.tenant_id = v_tenant AND s.aggregate_id = p_aggregate_id AND s.event_version = p_expected_version
+        RETURNING s.event_version INTO last_version;
+    ELSE
+        INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
+        VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
+        ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + v_count
+        RETURNING s.event_version INTO last_version;
+    END IF;
+    IF last_version IS NULL THEN
+        SELECT s.event_version INTO v_found FROM event_streams s
+        WHERE s.tenant_id = v_tenant AND s.aggregate_id = p_aggregate_id;
+        RAISE EXCEPTION '% % is at version %, not %', p_aggregate_type, p_aggregate_id, coalesce(v_found, 0), p_expected_version
+            USING ERRCODE = 'CL501';
+    END IF;
+    PERFORM raise_feed_fence();
+    recorded_at := clock_timestamp();
+    INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                        event_data, metadata, created_at)
+    SELECT v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, n.event_type,
+           last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
+    FROM unnest(p_event_types, p_event_data) WITH ORDINALITY AS n (event_type, event_data, ordinal);
+    last_position := currval('event_position');
+END
+$$;
+
+--
+-- Name: FUNCTION append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT recorded_at timestamp with time zone) IS 'Appends to one stream of the current tenant, all or none; expected version 0 = new, NULL = any';
+
+--
+-- Name: current_tenant(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.current_tenant() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT nullif(pg_catalog.current_setting('app.current_tenant_id', true), '')::uuid $$;
+
+--
+-- Name: FUNCTION current_tenant(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.current_tenant() IS 'Tenant of this transaction, NULL when none is set: no tenant, no rows';
+
+--
+-- Name: current_user_id(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.current_user_id() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT nullif(pg_catalog.current_setting('app.current_user_id', true), '')::uuid $$;
+
+--
+-- Name: FUNCTION current_user_id(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.current_user_id() IS 'User this transaction acts for, NULL when it acts for the whole tenant';
+
+--
+-- Name: ensure_event_partitions(integer, timestamp with time zone); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.ensure_event_partitions(p_months_ahead integer DEFAULT 3, as_of timestamp with time zone DEFAULT now()) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_month date;
+    v_name text;
+    v_made integer := 0;
+BEGIN
+    FOR i IN 0..p_months_ahead LOOP
+        v_month := (date_trunc('month', as_of AT TIME ZONE 'UTC') + make_interval(months => i))::date;
+        v_name := 'events_' || to_char(v_month, 'YYYY_MM');
+        CONTINUE WHEN to_regclass('cloudlab.' || v_name) IS NOT NULL;
+        EXECUTE format('CREATE TABLE cloudlab.%I (LIKE cloudlab.events INCLUDING DEFAULTS'
+            ' INCLUDING CONSTRAINTS INCLUDING COMMENTS)', v_name);
+        EXECUTE format('ALTER TABLE cloudlab.%I ENABLE ROW LEVEL SECURITY', v_name);
+        EXECUTE format('ALTER TABLE cloudlab.%I FORCE ROW LEVEL SECURITY', v_name);
+        EXECUTE format('COMMENT ON TABLE cloudlab.%I IS %L', v_name, 'Events of ' || to_char(v_month, 'YYYY-MM'));
+        EXECUTE format('ALTER TABLE cloudlab.events ATTACH PARTITION cloudlab.%I FOR VALUES FROM (%L) TO (%L)',
+            v_name, v_month::timestamp AT TIME ZONE 'UTC', (v_month + interval '1 month') AT TIME ZONE 'UTC');
+        v_made := v_made + 1;
+    END LOOP;
+    RETURN v_made;
+END
+$$;
+
+--
+-- Name: FUNCTION ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone) IS 'Makes the monthly partitions from this month to so many months ahead; returns how many were missing';
+
+--
+-- Name: enter_tenant(uuid, uuid, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_local record;
+BEGIN
+    -- A move takes this lock exclusively; waiting for it is bounded by lock_timeout.
+    PERFORM pg_advisory_xact_lock_shared(20541, hashtext(p_tenant_id::text));
+    SELECT t.schema_name, t.state, t.epoch INTO v_local FROM tenant_local t WHERE t.tenant_id = p_tenant_id;
+    IF NOT FOUND OR v_local.state IN ('importing', 'moved') OR v_local.epoch <> p_epoch THEN
+        RAISE EXCEPTION 'tenant % is not served by this shard at epoch %', p_tenant_id, p_epoch
+            USING ERRCODE = 'CL001';
+    ELSIF v_local.state = 'suspended' THEN
+        RAISE EXCEPTION 'tenant % is suspended', p_tenant_id USING ERRCODE = 'CL002';
+    END IF;
+    PERFORM set_config('app.current_tenant_id', p_tenant_id::text, true),
+            set_config('app.current_user_id', coalesce(p_user_id::text, ''), true);
+    RETURN quote_ident(v_local.schema_name) || ', cloudlab, pg_temp';
+END
+$$;
+
+--
+-- Name: FUNCTION enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) IS 'Binds this transaction to one tenant that the shard serves; returns the search path to set';
+
+--
+-- Name: feed_horizon(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.feed_horizon() RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_last bigint;
+    v_open bigint;
+BEGIN
+    -- The order matters: whoever drew a position up to v_last holds its lock already, or has ended.
+    SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO v_last FROM event_position s;
+    SELECT min(((l.classid::bigint & 65535) << 32) | l.objid::bigint) INTO v_open
+    FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND (l.classid::bigint >> 16) = 20542 AND l.granted
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+    RETURN least(v_last, coalesce(v_open, v_last));
+END
+$$;
+
+--
+-- Name: FUNCTION feed_horizon(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.feed_horizon() IS 'Highest position below which no open transaction can still add an event';
+
+--
+-- Name: minor_digits(text); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.minor_digits(p_currency text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE
+        WHEN p_currency IN ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') THEN 3
+        WHEN p_currency IN ('BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'VND', 'VUV',
+                            'XAF', 'XOF', 'XPF') THEN 0
+        ELSE 2
+    END
+$$;
+
+--
+-- Name: FUNCTION minor_digits(p_currency text); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.minor_digits(p_currency text) IS 'Decimals a payment in this currency has';
+
+--
+-- Name: protect_table(regclass, text, text); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+    v_tenant constant text := 'tenant_id = (SELECT cloudlab.current_tenant())';
+    v_user constant text := '(SELECT cloudlab.current_user_id()) IS NULL OR ';
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', p_table);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', p_table);
+    EXECUTE format(
+        'CREATE POLICY tenant_isolation_policy ON %s AS RESTRICTIVE FOR ALL'
+        ' TO application_readonly, application_readwrite, application_admin USING (%s) WITH CHECK (%2$s)',
+        p_table, v_tenant);
+    EXECUTE format(
+        'CREATE POLICY user_data_policy ON %s AS PERMISSIVE FOR ALL'
+        ' TO application_readonly, application_readwrite, application_admin USING (%s) WITH CHECK (%2$s)',
+        p_table, CASE WHEN p_visible_to_user = 'true' THEN 'true' ELSE v_user || p_visible_to_user END);
+    EXECUTE format('CREATE POLICY platform_policy ON %s AS PERMISSIVE FOR SELECT TO platform_worker USING (true)', p_table);
+    EXECUTE format('GRANT SELECT ON %s TO application_readonly, application_readwrite, application_admin, platform_worker',
+        p_table);
+    EXECUTE format('GRANT %s ON %s TO application_readwrite, application_admin', p_write_grants, p_table);
+END
+$_$;
+
+--
+-- Name: FUNCTION protect_table(p_table regclass, p_visible_to_user text, p_write_grants text); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) IS 'Enables and forces RLS, adds the restrictive tenant policy and the permissive user policy, and grants';
+
+--
+-- Name: raise_feed_fence(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.raise_feed_fence() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared((20542::bigint << 48) | CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
+    FROM event_position s;
+END
+$$;
+
+--
+-- Name: FUNCTION raise_feed_fence(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.raise_feed_fence() IS 'Marks, until the transaction ends, from where on it may still add events';
+
+--
+-- Name: read_feed(bigint, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.read_feed(p_after bigint, p_limit integer) RETURNS TABLE(event_position bigint, event_id uuid, tenant_id uuid, aggregate_type character varying, aggregate_id uuid, event_type character varying, event_version integer, event_data jsonb, metadata jsonb, created_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_horizon bigint;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'the feed is read in READ COMMITTED only' USING ERRCODE = '25001',
+            HINT = 'An older snapshot would hide events below the horizon.';
+    END IF;
+    v_horizon := feed_horizon();
+    -- A new statement, so a new snapshot: it sees everything that ended before the horizon was taken.
+    RETURN QUERY
+        SELECT e.event_position, e.event_id, e.tenant_id, e.aggregate_type, e.aggregate_id, e.event_type,
+               e.event_version, e.event_data, e.metadata, e.created_at
+        FROM events e
+        WHERE e.event_position > p_after AND e.event_position <= v_horizon
+        ORDER BY e.event_position
+        LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: FUNCTION read_feed(p_after bigint, p_limit integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.read_feed(p_after bigint, p_limit integer) IS 'The next events in order, none skipped and none that could still be overtaken';
+
+--
+-- Name: refuse_change(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP
+        USING ERRCODE = '42501', HINT = 'Record a correction as a new row.';
+END
+$$;
+
+--
+-- Name: FUNCTION refuse_change(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.refuse_change() IS 'Keeps history from being rewritten, whoever asks';
+
+--
+-- Name: touch_updated_at(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.touch_updated_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$$;
+
+--
+-- Name: FUNCTION touch_updated_at(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.touch_updated_at() IS 'Keeps updated_at true whoever writes the row';
+
+--
+-- Name: uuidv7(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.uuidv7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+    SELECT encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+                FROM 1 FOR 6),
+            52, 1), 53, 1),
+        'hex')::uuid
+$$;
+
+--
+-- Name: FUNCTION uuidv7(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.uuidv7() IS 'UUID version 7 for servers before PostgreSQL 18, whose own function takes precedence';
+
+--
+-- Name: check_order_transition(); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.check_order_transition() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    IF (OLD.status, NEW.status) NOT IN (
+        ('draft', 'pending_payment'), ('draft', 'cancelled'),
+        ('pending_payment', 'paid'), ('pending_payment', 'cancelled'),
+        ('paid', 'processing'), ('paid', 'refunded'),
+        ('processing', 'shipped'), ('processing', 'refunded'),
+        ('shipped', 'delivered'), ('shipped', 'refunded'),
+        ('delivered', 'refunded'))
+    THEN
+        RAISE EXCEPTION 'order % cannot go from % to %', OLD.order_number, OLD.status, NEW.status USING ERRCODE = 'CL503';
+    END IF;
+    IF NEW.order_version <> OLD.order_version + 1 THEN
+        RAISE EXCEPTION 'order %: a change of state raises order_version by one', OLD.order_number USING ERRCODE = 'CL503';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+--
+-- Name: FUNCTION check_order_transition(); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.check_order_transition() IS 'Refuses an illegal change of state, whoever asks';
+
+--
+-- Name: move_order_stock(uuid, integer, integer, character varying); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+    v_item record;
+BEGIN
+    -- Sorted, so that two orders never wait for each other in a circle.
+    FOR v_item IN
+        SELECT i.product_id, sum(i.quantity)::integer AS quantity FROM order_items i
+        WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id ORDER BY i.product_id
+    LOOP
+        UPDATE inventory n
+        SET available_quantity = n.available_quantity + p_available * v_item.quantity,
+            reserved_quantity = n.reserved_quantity + p_reserved * v_item.quantity
+        WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
+    END LOOP;
+    INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
+    SELECT v_tenant, i.product_id, p_order_id, p_available * sum(i.quantity), p_reserved * sum(i.quantity), p_reason
+    FROM order_items i WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id;
+END
+$$;
+
+--
+-- Name: FUNCTION move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying) IS 'Adds so many times each ordered quantity to the available and the reserved stock, and enters it in the ledger';
+
+--
+-- Name: place_order(uuid, character varying, uuid, character varying, timestamp with time zone, uuid[], integer[], numeric[], character varying, bytea, interval, jsonb); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+    v_placed_at timestamp with time zone := coalesce(p_placed_at, now());
+    v_item record;
+    v_known record;
+    v_lines record;
+    v_currency varchar := coalesce(p_currency, (
+        SELECT p.currency FROM products p WHERE p.tenant_id = v_tenant AND p.product_id = p_product_ids[1]));
+    v_available integer;
+    v_total numeric(19,4);
+BEGIN
+    -- First, because a twin in flight is waited for here, before anything is locked.
+    INSERT INTO idempotency_keys AS k (tenant_id, idempotency_key, request_fingerprint, resource_id)
+    VALUES (v_tenant, p_idempotency_key, p_request_fingerprint, p_order_id)
+    ON CONFLICT ON CONSTRAINT pk_idempotency_keys DO NOTHING;
+    IF NOT FOUND THEN
+        SELECT k.request_fingerprint, k.resource_id INTO v_known FROM idempotency_keys k
+        WHERE k.tenant_id = v_tenant AND k.idempotency_key = p_idempotency_key;
+        IF v_known.request_fingerprint <> p_request_fingerprint THEN
+            RAISE EXCEPTION 'the idempotency key % was used for a different order', p_idempotency_key USING ERRCODE = 'CL505';
+        END IF;
+        order_id := v_known.resource_id;
+        is_replay := true;
+        RETURN;
+    END IF;
+
+    -- What is bought, as the catalogue describes it now; a repeated product stays a line of its own.
+    SELECT array_agg(l.ordinal::integer ORDER BY l.ordinal) AS numbers,
+           array_agg(p.product_id ORDER BY l.ordinal) AS product_ids,
+           array_agg(p.vendor_id ORDER BY l.ordinal) AS vendor_ids,
+           array_agg(p.sku ORDER BY l.ordinal) AS skus,
+           array_agg(p.name ORDER BY l.ordinal) AS names,
+           array_agg(l.quantity ORDER BY l.ordinal) AS quantities,
+           array_agg(coalesce(l.price, p.price) ORDER BY l.ordinal) AS prices,
+           sum(l.quantity * coalesce(l.price, p.price)) AS subtotal,
+           jsonb_agg(jsonb_build_object('line', l.ordinal, 'product_id', p.product_id, 'vendor_id', p.vendor_id,
+               'sku', p.sku, 'quantity', l.quantity, 'price', coalesce(l.price, p.price)::numeric(19,4)::text)
+               ORDER BY l.ordinal) AS items
+    INTO v_lines
+    FROM unnest(p_product_ids, p_quantities, p_prices) WITH ORDINALITY AS l (product_id, quantity, price, ordinal)
+    JOIN products p ON p.tenant_id = v_tenant AND p.product_id = l.product_id
+                   AND p.status = 'active' AND p.deleted_at IS NULL AND p.currency = v_currency;
+    IF cardinality(v_lines.numbers) IS DISTINCT FROM cardinality(p_product_ids) THEN
+        RAISE EXCEPTION 'not for sale in %: %', coalesce(v_currency, 'any currency'), (
+            SELECT string_agg(DISTINCT w.product_id::text, ', ')
+            FROM unnest(p_product_ids) AS w (product_id) WHERE w.product_id <> ALL (coalesce(v_lines.product_ids, '{}')))
+            USING ERRCODE = 'CL200', HINT = 'Every product must exist, be active, and be priced in the currency of the order.';
+    END IF;
+
+    -- Sorted, so that two orders never wait for each other in a circle; merged, so that a repeated product is counted once.
+    FOR v_item IN
+        SELECT l.product_id, sum(l.quantity) AS quantity
+        FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity) GROUP BY l.product_id ORDER BY l.product_id
+    LOOP
+        UPDATE inventory n
+        SET available_quantity = n.available_quantity - v_item.quantity,
+            reserved_quantity = n.reserved_quantity + v_item.quantity
+        WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id AND n.available_quantity >= v_item.quantity;
+        IF NOT FOUND THEN
+            SELECT n.available_quantity INTO v_available FROM inventory n
+            WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
+            RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
+                v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_available, 0)
+                USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
+        END IF;
+    END LOOP;
+
+    v_total := round(v_lines.subtotal, minor_digits(v_currency));
+    INSERT INTO orders (tenant_id, order_id, user_id, order_number, status, currency, subtotal_amount, rounding_amount,
+                        total_amount, line_count, placed_at, created_at)
+    VALUES (v_tenant, p_order_id, p_user_id, p_order_number, 'pending_payment', v_currency, v_lines.subtotal,
+            v_total - v_lines.subtotal, v_total, cardinality(v_lines.numbers), v_placed_at, v_placed_at);
+    INSERT INTO order_items (tenant_id, order_id, line_number, product_id, vendor_id, sku, name, quantity, price)
+    SELECT v_tenant, p_order_id, l.line_number, l.product_id, l.vendor_id, l.sku, l.name, l.quantity, l.price
+    FROM unnest(v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus, v_lines.names, v_lines.quantities,
+                v_lines.prices) AS l (line_number, product_id, vendor_id, sku, name, quantity, price);
+    INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
+    SELECT v_tenant, l.product_id, p_order_id, -sum(l.quantity), sum(l.quantity), 'order'
+    FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity) GROUP BY l.product_id;
+    INSERT INTO inventory_reservations (tenant_id, order_id, expires_at)
+    VALUES (v_tenant, p_order_id, clock_timestamp() + p_hold);
+
+    order_id := p_order_id;
+    is_replay := false;
+    event_data := jsonb_build_object('order_id', p_order_id, 'order_number', p_order_number, 'user_id', p_user_id,
+        'status', 'pending_payment', 'currency', v_currency, 'total_amount', v_total::text,
+        'line_count', cardinality(v_lines.numbers), 'placed_at', v_placed_at, 'lines', v_lines.items);
+    SELECT a.last_position, a.recorded_at INTO event_position, recorded_at
+    FROM append_events('Order', p_order_id, 0, ARRAY['OrderPlaced']::varchar[], ARRAY[event_data], p_metadata) a;
+END
+$$;
+
+--
+-- Name: FUNCTION place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone) IS 'Places an order: stock, order, items, ledger, reservation, event and idempotency key, all or none';
+
+--
+-- Name: soft_delete_user(uuid); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.soft_delete_user(user_uuid uuid) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+    UPDATE users
+    SET deleted_at = now(), is_active = false, user_version = user_version + 1
+    WHERE tenant_id = current_tenant() AND user_id = user_uuid AND deleted_at IS NULL
+$$;
+
+--
+-- Name: FUNCTION soft_delete_user(user_uuid uuid); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.soft_delete_user(user_uuid uuid) IS 'Marks a user as deleted; a second call changes nothing';
+
+--
+-- Name: event_position; Type: SEQUENCE; Schema: cloudlab; Owner: -
+--
+
+CREATE SEQUENCE cloudlab.event_position
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+--
+-- Name: SEQUENCE event_position; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON SEQUENCE cloudlab.event_position IS 'Order of all events of this shard; numbers of rolled back appends stay unused';
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: event_streams; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.event_streams (
+    tenant_id uuid NOT NULL,
+    aggregate_id uuid NOT NULL,
+    aggregate_type character varying(100) NOT NULL,
+    event_version integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_event_streams_version_positive CHECK ((event_version > 0))
+)
+WITH (fillfactor='80');
+
+ALTER TABLE ONLY cloudlab.event_streams FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE event_streams; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.event_streams IS 'One row for each aggregate: its version, moved by compare-and-set, keeps versions unique for ever';
+
+--
+-- Name: COLUMN event_streams.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_streams.tenant_id IS 'Tenant that owns the aggregate';
+
+--
+-- Name: COLUMN event_streams.aggregate_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_streams.aggregate_id IS 'ID of the aggregate root';
+
+--
+-- Name: COLUMN event_streams.aggregate_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_streams.aggregate_type IS 'Type of the aggregate (Order, User, Product, …)';
+
+--
+-- Name: COLUMN event_streams.event_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_streams.event_version IS 'Version of its last event';
+
+--
+-- Name: COLUMN event_streams.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_streams.created_at IS 'When the stream began';
+
+--
+-- Name: events; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.events (
+    event_id uuid DEFAULT uuidv7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    event_position bigint NOT NULL,
+    aggregate_id uuid NOT NULL,
+    aggregate_type character varying(100) NOT NULL,
+    event_type character varying(100) NOT NULL,
+    event_version integer NOT NULL,
+    event_data jsonb NOT NULL,
+    metadata jsonb,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_event_version_positive CHECK ((event_version > 0))
+)
+PARTITION BY RANGE (created_at);
+
+ALTER TABLE ONLY cloudlab.events FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE events; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.events IS 'Event store for event sourcing and audit trails, append-only';
+
+--
+-- Name: COLUMN events.event_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.event_id IS 'Unique identifier of the event';
+
+--
+-- Name: COLUMN events.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.tenant_id IS 'Tenant whose event it is';
+
+--
+-- Name: COLUMN events.event_position; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.event_position IS 'Place in the order of all events of this shard';
+
+--
+-- Name: COLUMN events.aggregate_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.aggregate_id IS 'ID of the aggregate root this event belongs to';
+
+--
+-- Name: COLUMN events.aggregate_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.aggregate_type IS 'Type of aggregate (Order, User, Product, …)';
+
+--
+-- Name: COLUMN events.event_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.event_type IS 'Type of event (OrderPlaced, OrderPaid, …)';
+
+--
+-- Name: COLUMN events.event_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.event_version IS 'Place in its stream, 1 to n without a gap';
+
+--
+-- Name: COLUMN events.event_data; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.event_data IS 'JSON payload; amounts are decimal strings';
+
+--
+-- Name: COLUMN events.metadata; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.metadata IS 'Who and why: actor, correlation, causation, trace';
+
+--
+-- Name: COLUMN events.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events.created_at IS 'When the server recorded it; decides its partition';
+
+--
+-- Name: idempotency_keys; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.idempotency_keys (
+    tenant_id uuid NOT NULL,
+    idempotency_key character varying(200) NOT NULL,
+    request_fingerprint bytea NOT NULL,
+    resource_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_idempotency_keys_key_not_empty CHECK (((idempotency_key)::text <> ''::text))
+);
+
+ALTER TABLE ONLY cloudlab.idempotency_keys FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE idempotency_keys; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.idempotency_keys IS 'Commands that moved stock or money: a repeated key finds the first effect instead of a second one';
+
+--
+-- Name: COLUMN idempotency_keys.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.idempotency_keys.tenant_id IS 'Tenant whose command it was';
+
+--
+-- Name: COLUMN idempotency_keys.idempotency_key; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.idempotency_keys.idempotency_key IS 'Key chosen by the caller';
+
+--
+-- Name: COLUMN idempotency_keys.request_fingerprint; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.idempotency_keys.request_fingerprint IS 'SHA-256 of the request, so that another request under the same key is refused';
+
+--
+-- Name: COLUMN idempotency_keys.resource_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.idempotency_keys.resource_id IS 'What the command made';
+
+--
+-- Name: COLUMN idempotency_keys.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.idempotency_keys.created_at IS 'When it was carried out';
+
+--
+-- Name: projection_checkpoints; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.projection_checkpoints (
+    projection_name character varying(100) NOT NULL,
+    epoch integer DEFAULT 1 NOT NULL,
+    event_position bigint DEFAULT 0 NOT NULL,
+    failed_attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_projection_checkpoints_attempts_not_negative CHECK ((failed_attempts >= 0)),
+    CONSTRAINT chk_projection_checkpoints_position_not_negative CHECK ((event_position >= 0))
+);
+
+--
+-- Name: TABLE projection_checkpoints; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.projection_checkpoints IS 'Readers of the feed: its row lock is the lease, its position the progress';
+
+--
+-- Name: COLUMN projection_checkpoints.projection_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.projection_name IS 'Name of the projection';
+
+--
+-- Name: COLUMN projection_checkpoints.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.epoch IS 'Epoch of the shard in which the position was reached';
+
+--
+-- Name: COLUMN projection_checkpoints.event_position; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.event_position IS 'Position of the last event applied';
+
+--
+-- Name: COLUMN projection_checkpoints.failed_attempts; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.failed_attempts IS 'Attempts at the next batch that failed in a row';
+
+--
+-- Name: COLUMN projection_checkpoints.last_error; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.last_error IS 'What the last failed attempt said';
+
+--
+-- Name: COLUMN projection_checkpoints.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.created_at IS 'When the projection first ran here';
+
+--
+-- Name: COLUMN projection_checkpoints.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.updated_at IS 'When it last advanced or failed';
+
+--
+-- Name: saga_instances; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.saga_instances (
+    tenant_id uuid NOT NULL,
+    saga_id uuid DEFAULT uuidv7() NOT NULL,
+    saga_type character varying(100) NOT NULL,
+    status character varying(50) DEFAULT 'started'::character varying NOT NULL,
+    current_step integer DEFAULT 0 NOT NULL,
+    saga_data jsonb NOT NULL,
+    compensation_data jsonb,
+    lease_owner character varying(100),
+    lease_until timestamp with time zone,
+    epoch integer DEFAULT 0 NOT NULL,
+    next_retry_at timestamp with time zone,
+    deadline_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_current_step_positive CHECK ((current_step >= 0)),
+    CONSTRAINT chk_saga_status CHECK (((status)::text = ANY ((ARRAY['started'::character varying, 'completed'::character varying, 'compensating'::character varying, 'compensated'::character varying, 'failed'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY cloudlab.saga_instances FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE saga_instances; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.saga_instances IS 'Sagas: long transactions of several steps, each with its compensation';
+
+--
+-- Name: COLUMN saga_instances.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.tenant_id IS 'Tenant the saga works for';
+
+--
+-- Name: COLUMN saga_instances.saga_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.saga_id IS 'Unique identifier of the saga';
+
+--
+-- Name: COLUMN saga_instances.saga_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.saga_type IS 'Name of its definition';
+
+--
+-- Name: COLUMN saga_instances.status; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.status IS 'started, compensating, or ended: completed, compensated, failed (needs a human)';
+
+--
+-- Name: COLUMN saga_instances.current_step; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.current_step IS 'Step it has reached';
+
+--
+-- Name: COLUMN saga_instances.saga_data; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.saga_data IS 'Input and what the steps have handed on';
+
+--
+-- Name: COLUMN saga_instances.compensation_data; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.compensation_data IS 'What the compensations need';
+
+--
+-- Name: COLUMN saga_instances.lease_owner; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.lease_owner IS 'Worker that runs it now';
+
+--
+-- Name: COLUMN saga_instances.lease_until; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.lease_until IS 'When another worker may take it over';
+
+--
+-- Name: COLUMN saga_instances.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.epoch IS 'Rises with every take-over, so that a hung worker cannot write late';
+
+--
+-- Name: COLUMN saga_instances.next_retry_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.next_retry_at IS 'When the next attempt is due';
+
+--
+-- Name: COLUMN saga_instances.deadline_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.deadline_at IS 'When it must have ended, or is compensated';
+
+--
+-- Name: COLUMN saga_instances.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.created_at IS 'When it was started';
+
+--
+-- Name: COLUMN saga_instances.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.updated_at IS 'When this row last changed';
+
+--
+-- Name: saga_steps; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.saga_steps (
+    tenant_id uuid NOT NULL,
+    step_id uuid DEFAULT uuidv7() NOT NULL,
+    saga_id uuid NOT NULL,
+    step_number integer NOT NULL,
+    step_type character varying(100) NOT NULL,
+    attempt integer DEFAULT 1 NOT NULL,
+    status character varying(50) DEFAULT 'pending'::character varying NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    error_message text,
+    retry_count integer DEFAULT 0 NOT NULL,
+    CONSTRAINT chk_attempt_positive CHECK ((attempt > 0)),
+    CONSTRAINT chk_retry_count_positive CHECK ((retry_count >= 0)),
+    CONSTRAINT chk_step_number_positive CHECK ((step_number >= 0)),
+    CONSTRAINT chk_step_status CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'running'::character varying, 'completed'::character varying, 'failed'::character varying, 'compensated'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY cloudlab.saga_steps FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE saga_steps; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.saga_steps IS 'Journal of saga steps, one row for each attempt';
+
+--
+-- Name: COLUMN saga_steps.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.tenant_id IS 'Tenant the saga works for';
+
+--
+-- Name: COLUMN saga_steps.step_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.step_id IS 'Unique identifier of the attempt';
+
+--
+-- Name: COLUMN saga_steps.saga_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.saga_id IS 'Saga it belongs to';
+
+--
+-- Name: COLUMN saga_steps.step_number; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.step_number IS 'Place of the step in the definition';
+
+--
+-- Name: COLUMN saga_steps.step_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.step_type IS 'Name of the step';
+
+--
+-- Name: COLUMN saga_steps.attempt; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.attempt IS 'Which attempt at the step, from 1';
+
+--
+-- Name: COLUMN saga_steps.status; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.status IS 'pending, running, completed, failed or compensated';
+
+--
+-- Name: COLUMN saga_steps.started_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.started_at IS 'When the attempt began';
+
+--
+-- Name: COLUMN saga_steps.completed_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.completed_at IS 'When the attempt ended';
+
+--
+-- Name: COLUMN saga_steps.error_message; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.error_message IS 'Why it failed';
+
+--
+-- Name: COLUMN saga_steps.retry_count; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.retry_count IS 'Attempts that failed before this one';
+
+--
+-- Name: schema_migrations; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.schema_migrations (
+    version character varying(255) NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL,
+    checksum character varying(64) NOT NULL,
+    description text,
+    direction character varying(4) DEFAULT 'up'::character varying NOT NULL,
+    running_statement integer,
+    CONSTRAINT chk_schema_migrations_direction CHECK (((direction)::text = ANY ((ARRAY['up'::character varying, 'down'::character varying])::text[]))),
+    CONSTRAINT chk_schema_migrations_running_statement_positive CHECK ((running_statement > 0))
+);
+
+--
+-- Name: TABLE schema_migrations; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.schema_migrations IS 'Tracks applied database migrations';
+
+--
+-- Name: COLUMN schema_migrations.version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.version IS 'Migration version identifier';
+
+--
+-- Name: COLUMN schema_migrations.applied_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.applied_at IS 'When the migration was applied';
+
+--
+-- Name: COLUMN schema_migrations.checksum; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.checksum IS 'SHA256 checksum of migration file';
+
+--
+-- Name: COLUMN schema_migrations.description; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.description IS 'Title of the migration';
+
+--
+-- Name: COLUMN schema_migrations.direction; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.direction IS 'Which section ran last or is running: up or down';
+
+--
+-- Name: COLUMN schema_migrations.running_statement; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.running_statement IS 'Statement a section without transaction has reached, counted from 1; NULL when the migration is whole';
+
+--
+-- Name: shard_identity; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.shard_identity (
+    shard_name character varying(63) NOT NULL,
+    region character varying(63) NOT NULL,
+    epoch integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_shard_identity_epoch_positive CHECK ((epoch > 0))
+);
+
+--
+-- Name: TABLE shard_identity; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.shard_identity IS 'Who this shard is: one row';
+
+--
+-- Name: COLUMN shard_identity.shard_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shard_identity.shard_name IS 'Name of this shard in the directory';
+
+--
+-- Name: COLUMN shard_identity.region; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shard_identity.region IS 'Region whose data it may hold';
+
+--
+-- Name: COLUMN shard_identity.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shard_identity.epoch IS 'Rises when the shard is restored to an earlier time, so that readers which ran ahead notice';
+
+--
+-- Name: COLUMN shard_identity.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shard_identity.created_at IS 'When the shard was set up';
+
+--
+-- Name: COLUMN shard_identity.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.shard_identity.updated_at IS 'When this row last changed';
+
+--
+-- Name: tenant_local; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.tenant_local (
+    tenant_id uuid NOT NULL,
+    tenant_name character varying(255) NOT NULL,
+    schema_name character varying(63) NOT NULL,
+    state character varying(20) DEFAULT 'open'::character varying NOT NULL,
+    epoch integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_tenant_local_schema_name_format CHECK (((schema_name)::text ~ '^[a-z][a-z0-9_]*$'::text)),
+    CONSTRAINT chk_tenant_local_state CHECK (((state)::text = ANY ((ARRAY['importing'::character varying, 'open'::character varying, 'suspended'::character varying, 'moved'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY cloudlab.tenant_local FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE tenant_local; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.tenant_local IS 'Tenants this shard serves: the truth that routers are held to';
+
+--
+-- Name: COLUMN tenant_local.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_local.tenant_id IS 'The tenant';
+
+--
+-- Name: COLUMN tenant_local.tenant_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_local.tenant_name IS 'Its name, for people';
+
+--
+-- Name: COLUMN tenant_local.schema_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_local.schema_name IS 'Schema that holds its tables';
+
+--
+-- Name: COLUMN tenant_local.state; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_local.state IS 'Whether it is served here: importing, open, suspended or moved';
+
+--
+-- Name: COLUMN tenant_local.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_local.epoch IS 'Epoch of the placement this shard knows';
+
+--
+-- Name: COLUMN tenant_local.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_local.created_at IS 'When the tenant came to this shard';
+
+--
+-- Name: COLUMN tenant_local.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_local.updated_at IS 'When this row last changed';
+
+--
+-- Name: analytics_events; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.analytics_events (
+    tenant_id uuid NOT NULL,
+    analytics_event_id uuid DEFAULT uuidv7() NOT NULL,
+    user_id uuid,
+    session_id character varying(100) NOT NULL,
+    event_name character varying(100) NOT NULL,
+    properties jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY shop.analytics_events FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE analytics_events; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.analytics_events IS 'What customers did in the shop; kept two years';
+
+--
+-- Name: COLUMN analytics_events.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.analytics_events.tenant_id IS 'Tenant whose shop it was';
+
+--
+-- Name: COLUMN analytics_events.analytics_event_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.analytics_events.analytics_event_id IS 'Unique identifier of the record';
+
+--
+-- Name: COLUMN analytics_events.user_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.analytics_events.user_id IS 'Customer, NULL when not logged in; no foreign key, the record outlives the account';
+
+--
+-- Name: COLUMN analytics_events.session_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.analytics_events.session_id IS 'Visit it belongs to';
+
+--
+-- Name: COLUMN analytics_events.event_name; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.analytics_events.event_name IS 'What was done (product_view, add_to_cart, …)';
+
+--
+-- Name: COLUMN analytics_events.properties; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.analytics_events.properties IS 'Details by name';
+
+--
+-- Name: COLUMN analytics_events.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.analytics_events.created_at IS 'When it was done';
+
+--
+-- Name: application_logs; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.application_logs (
+    tenant_id uuid NOT NULL,
+    log_id uuid DEFAULT uuidv7() NOT NULL,
+    level character varying(10) NOT NULL,
+    logger character varying(200) NOT NULL,
+    message text NOT NULL,
+    context jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_application_logs_level CHECK (((level)::text = ANY ((ARRAY['DEBUG'::character varying, 'INFO'::character varying, 'WARNING'::character varying, 'ERROR'::character varying, 'CRITICAL'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY shop.application_logs FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE application_logs; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.application_logs IS 'Log lines that belong to a tenant; kept one year';
+
+--
+-- Name: COLUMN application_logs.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.application_logs.tenant_id IS 'Tenant it is about';
+
+--
+-- Name: COLUMN application_logs.log_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.application_logs.log_id IS 'Unique identifier of the line';
+
+--
+-- Name: COLUMN application_logs.level; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.application_logs.level IS 'DEBUG, INFO, WARNING, ERROR or CRITICAL';
+
+--
+-- Name: COLUMN application_logs.logger; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.application_logs.logger IS 'Module that wrote it';
+
+--
+-- Name: COLUMN application_logs.message; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.application_logs.message IS 'Constant message';
+
+--
+-- Name: COLUMN application_logs.context; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.application_logs.context IS 'Values by name, without personal data';
+
+--
+-- Name: COLUMN application_logs.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.application_logs.created_at IS 'When it was written';
+
+--
+-- Name: categories; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.categories (
+    tenant_id uuid NOT NULL,
+    category_id uuid DEFAULT uuidv7() NOT NULL,
+    parent_category_id uuid,
+    category_name character varying(255) NOT NULL,
+    slug character varying(100) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_categories_slug_format CHECK (((slug)::text ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text))
+);
+
+ALTER TABLE ONLY shop.categories FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE categories; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.categories IS 'Tree of product categories';
+
+--
+-- Name: COLUMN categories.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.categories.tenant_id IS 'Tenant whose catalogue it is';
+
+--
+-- Name: COLUMN categories.category_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.categories.category_id IS 'Unique identifier of the category';
+
+--
+-- Name: COLUMN categories.parent_category_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.categories.parent_category_id IS 'Category above it, NULL at the top';
+
+--
+-- Name: COLUMN categories.category_name; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.categories.category_name IS 'Name shown to customers';
+
+--
+-- Name: COLUMN categories.slug; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.categories.slug IS 'Name used in addresses';
+
+--
+-- Name: COLUMN categories.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.categories.created_at IS 'When the category was made';
+
+--
+-- Name: COLUMN categories.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.categories.updated_at IS 'When this row last changed';
+
+--
+-- Name: credit_notes; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.credit_notes (
+    tenant_id uuid NOT NULL,
+    credit_note_number character varying(50) NOT NULL,
+    line_number integer NOT NULL,
+    user_id uuid,
+    product_id uuid,
+    sku character varying(64) NOT NULL,
+    quantity integer NOT NULL,
+    price numeric(19,4) NOT NULL,
+    line_total numeric(19,4) GENERATED ALWAYS AS (((quantity)::numeric * price)) STORED NOT NULL,
+    currency character(3) NOT NULL,
+    credited_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_credit_notes_price_not_negative CHECK ((price >= (0)::numeric)),
+    CONSTRAINT chk_credit_notes_quantity_negative CHECK ((quantity < 0))
+);
+
+ALTER TABLE ONLY shop.credit_notes FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE credit_notes; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.credit_notes IS 'Lines of credit notes that name no order, as older systems hand them over; quantities are negative';
+
+--
+-- Name: COLUMN credit_notes.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.tenant_id IS 'Tenant that gives the credit';
+
+--
+-- Name: COLUMN credit_notes.credit_note_number; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.credit_note_number IS 'Number shown to people';
+
+--
+-- Name: COLUMN credit_notes.line_number; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.line_number IS 'Place of the line in the credit note, from 1';
+
+--
+-- Name: COLUMN credit_notes.user_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.user_id IS 'Customer, NULL for a guest';
+
+--
+-- Name: COLUMN credit_notes.product_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.product_id IS 'Product returned, NULL for discounts and corrections';
+
+--
+-- Name: COLUMN credit_notes.sku; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.sku IS 'SKU or code on the line';
+
+--
+-- Name: COLUMN credit_notes.quantity; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.quantity IS 'Units, negative';
+
+--
+-- Name: COLUMN credit_notes.price; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.price IS 'Price of one unit';
+
+--
+-- Name: COLUMN credit_notes.line_total; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.line_total IS 'Quantity times price, negative';
+
+--
+-- Name: COLUMN credit_notes.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.currency IS 'ISO 4217 currency of the price';
+
+--
+-- Name: COLUMN credit_notes.credited_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.credited_at IS 'When the credit was given';
+
+--
+-- Name: COLUMN credit_notes.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.credit_notes.created_at IS 'When it was recorded here';
+
+--
+-- Name: inventory; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.inventory (
+    tenant_id uuid NOT NULL,
+    product_id uuid NOT NULL,
+    available_quantity integer DEFAULT 0 NOT NULL,
+    reserved_quantity integer DEFAULT 0 NOT NULL,
+    CONSTRAINT chk_inventory_available_not_negative CHECK ((available_quantity >= 0)),
+    CONSTRAINT chk_inventory_reserved_not_negative CHECK ((reserved_quantity >= 0))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE ONLY shop.inventory FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE inventory; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.inventory IS 'Stock of each product; the database refuses a negative one whatever the code does';
+
+--
+-- Name: COLUMN inventory.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory.tenant_id IS 'Tenant whose stock it is';
+
+--
+-- Name: COLUMN inventory.product_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory.product_id IS 'The product';
+
+--
+-- Name: COLUMN inventory.available_quantity; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory.available_quantity IS 'Units that may be sold';
+
+--
+-- Name: COLUMN inventory.reserved_quantity; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory.reserved_quantity IS 'Units sold and not yet shipped';
+
+--
+-- Name: inventory_reservations; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.inventory_reservations (
+    tenant_id uuid NOT NULL,
+    order_id uuid NOT NULL,
+    status character varying(20) DEFAULT 'held'::character varying NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_inventory_reservations_status CHECK (((status)::text = ANY ((ARRAY['held'::character varying, 'claimed'::character varying, 'released'::character varying, 'shipped'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY shop.inventory_reservations FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE inventory_reservations; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.inventory_reservations IS 'Stock held for an order: its items say which and how many';
+
+--
+-- Name: COLUMN inventory_reservations.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_reservations.tenant_id IS 'Tenant whose stock it is';
+
+--
+-- Name: COLUMN inventory_reservations.order_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_reservations.order_id IS 'Order it is held for';
+
+--
+-- Name: COLUMN inventory_reservations.status; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_reservations.status IS 'held until paid, claimed until shipped; or released';
+
+--
+-- Name: COLUMN inventory_reservations.expires_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_reservations.expires_at IS 'Until when it is held without a payment';
+
+--
+-- Name: COLUMN inventory_reservations.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_reservations.created_at IS 'When it was made';
+
+--
+-- Name: inventory_updates; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.inventory_updates (
+    tenant_id uuid NOT NULL,
+    update_id uuid DEFAULT uuidv7() NOT NULL,
+    product_id uuid NOT NULL,
+    order_id uuid,
+    delta_available integer NOT NULL,
+    delta_reserved integer NOT NULL,
+    reason character varying(20) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_inventory_updates_changes_something CHECK (((delta_available <> 0) OR (delta_reserved <> 0))),
+    CONSTRAINT chk_inventory_updates_reason CHECK (((reason)::text = ANY ((ARRAY['receipt'::character varying, 'order'::character varying, 'shipment'::character varying, 'cancellation'::character varying, 'return'::character varying, 'correction'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY shop.inventory_updates FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE inventory_updates; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.inventory_updates IS 'Ledger of stock, append-only: its sums are the inventory';
+
+--
+-- Name: COLUMN inventory_updates.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_updates.tenant_id IS 'Tenant whose stock it is';
+
+--
+-- Name: COLUMN inventory_updates.update_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_updates.update_id IS 'Unique identifier of the entry';
+
+--
+-- Name: COLUMN inventory_updates.product_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_updates.product_id IS 'The product';
+
+--
+-- Name: COLUMN inventory_updates.order_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_updates.order_id IS 'Order that caused it, NULL for receipts and corrections';
+
+--
+-- Name: COLUMN inventory_updates.delta_available; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_updates.delta_available IS 'Change of the available quantity';
+
+--
+-- Name: COLUMN inventory_updates.delta_reserved; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_updates.delta_reserved IS 'Change of the reserved quantity';
+
+--
+-- Name: COLUMN inventory_updates.reason; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_updates.reason IS 'receipt, order, shipment, cancellation, return or correction';
+
+--
+-- Name: COLUMN inventory_updates.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory_updates.created_at IS 'When it was entered';
+
+--
+-- Name: order_items; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.order_items (
+    tenant_id uuid NOT NULL,
+    order_id uuid NOT NULL,
+    line_number integer NOT NULL,
+    product_id uuid NOT NULL,
+    vendor_id uuid NOT NULL,
+    sku character varying(64) NOT NULL,
+    name character varying(255) NOT NULL,
+    quantity integer NOT NULL,
+    price numeric(19,4) NOT NULL,
+    line_total numeric(19,4) GENERATED ALWAYS AS (((quantity)::numeric * price)) STORED NOT NULL,
+    CONSTRAINT chk_order_items_price_not_negative CHECK ((price >= (0)::numeric)),
+    CONSTRAINT chk_order_items_quantity_positive CHECK ((quantity > 0))
+);
+
+ALTER TABLE ONLY shop.order_items FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE order_items; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.order_items IS 'Lines of an order, with what the product was called and cost when it was placed';
+
+--
+-- Name: COLUMN order_items.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.tenant_id IS 'Tenant in whose shop it was placed';
+
+--
+-- Name: COLUMN order_items.order_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.order_id IS 'The order';
+
+--
+-- Name: COLUMN order_items.line_number; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.line_number IS 'Place of the line in the order, from 1';
+
+--
+-- Name: COLUMN order_items.product_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.product_id IS 'Product bought';
+
+--
+-- Name: COLUMN order_items.vendor_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.vendor_id IS 'Vendor who sold it then';
+
+--
+-- Name: COLUMN order_items.sku; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.sku IS 'SKU of the product then';
+
+--
+-- Name: COLUMN order_items.name; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.name IS 'Name of the product then';
+
+--
+-- Name: COLUMN order_items.quantity; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.quantity IS 'Units bought';
+
+--
+-- Name: COLUMN order_items.price; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.price IS 'Price of one unit then';
+
+--
+-- Name: COLUMN order_items.line_total; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.line_total IS 'Quantity times price, exact';
+
+--
+-- Name: orders; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.orders (
+    tenant_id uuid NOT NULL,
+    order_id uuid DEFAULT uuidv7() NOT NULL,
+    user_id uuid,
+    order_number character varying(50) NOT NULL,
+    status shop.order_status DEFAULT 'draft'::shop.order_status NOT NULL,
+    currency character(3) NOT NULL,
+    subtotal_amount numeric(19,4) NOT NULL,
+    discount_amount numeric(19,4) DEFAULT 0 NOT NULL,
+    tax_amount numeric(19,4) DEFAULT 0 NOT NULL,
+    shipping_amount numeric(19,4) DEFAULT 0 NOT NULL,
+    rounding_amount numeric(19,4) DEFAULT 0 NOT NULL,
+    total_amount numeric(19,4) NOT NULL,
+    line_count integer NOT NULL,
+    order_version integer DEFAULT 1 NOT NULL,
+    placed_at timestamp with time zone,
+    paid_at timestamp with time zone,
+    processing_at timestamp with time zone,
+    shipped_at timestamp with time zone,
+    delivered_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    refunded_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_orders_currency_format CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT chk_orders_line_count_positive CHECK ((line_count > 0)),
+    CONSTRAINT chk_orders_rounding_is_small CHECK ((abs(rounding_amount) <= 0.5)),
+    CONSTRAINT chk_orders_total_is_sum_of_parts CHECK ((total_amount = ((((subtotal_amount - discount_amount) + tax_amount) + shipping_amount) + rounding_amount))),
+    CONSTRAINT chk_orders_total_not_negative CHECK ((total_amount >= (0)::numeric)),
+    CONSTRAINT chk_orders_version_positive CHECK ((order_version > 0))
+)
+WITH (fillfactor='90');
+
+ALTER TABLE ONLY shop.orders FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE orders; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.orders IS 'Orders of customers';
+
+--
+-- Name: COLUMN orders.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.tenant_id IS 'Tenant in whose shop it was placed';
+
+--
+-- Name: COLUMN orders.order_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.order_id IS 'Unique identifier of the order';
+
+--
+-- Name: COLUMN orders.user_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.user_id IS 'Customer, NULL for a guest';
+
+--
+-- Name: COLUMN orders.order_number; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.order_number IS 'Number shown to people, unique in its tenant';
+
+--
+-- Name: COLUMN orders.status; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.status IS 'State; trg_orders_transition refuses an illegal change';
+
+--
+-- Name: COLUMN orders.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.currency IS 'ISO 4217 currency of all its amounts';
+
+--
+-- Name: COLUMN orders.subtotal_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.subtotal_amount IS 'Exact sum of its lines';
+
+--
+-- Name: COLUMN orders.discount_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.discount_amount IS 'Taken off the subtotal';
+
+--
+-- Name: COLUMN orders.tax_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.tax_amount IS 'Tax on top';
+
+--
+-- Name: COLUMN orders.shipping_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.shipping_amount IS 'Shipping on top';
+
+--
+-- Name: COLUMN orders.rounding_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.rounding_amount IS 'What brings the sum to an amount that can be paid';
+
+--
+-- Name: COLUMN orders.total_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.total_amount IS 'What the customer pays';
+
+--
+-- Name: COLUMN orders.line_count; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.line_count IS 'How many lines it has';
+
+--
+-- Name: COLUMN orders.order_version; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.order_version IS 'Version for compare-and-set, equal to that of its event stream';
+
+--
+-- Name: COLUMN orders.placed_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.placed_at IS 'When the customer placed it';
+
+--
+-- Name: COLUMN orders.paid_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.paid_at IS 'When it was paid';
+
+--
+-- Name: COLUMN orders.processing_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.processing_at IS 'When it went to the warehouse';
+
+--
+-- Name: COLUMN orders.shipped_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.shipped_at IS 'When it left the warehouse';
+
+--
+-- Name: COLUMN orders.delivered_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.delivered_at IS 'When it reached the customer';
+
+--
+-- Name: COLUMN orders.cancelled_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.cancelled_at IS 'When it was cancelled';
+
+--
+-- Name: COLUMN orders.refunded_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.refunded_at IS 'When it was refunded in full';
+
+--
+-- Name: COLUMN orders.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.created_at IS 'When the order came into being; its place in listings';
+
+--
+-- Name: COLUMN orders.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.orders.updated_at IS 'When this row last changed';
+
+--
+-- Name: payment_transactions; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.payment_transactions (
+    tenant_id uuid NOT NULL,
+    transaction_id uuid DEFAULT uuidv7() NOT NULL,
+    payment_id uuid NOT NULL,
+    transaction_type character varying(20) NOT NULL,
+    status character varying(20) NOT NULL,
+    amount numeric(19,4) NOT NULL,
+    currency character(3) NOT NULL,
+    provider_reference character varying(255) NOT NULL,
+    idempotency_key character varying(200) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_payment_transactions_amount_not_negative CHECK ((amount >= (0)::numeric)),
+    CONSTRAINT chk_payment_transactions_status CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'succeeded'::character varying, 'failed'::character varying, 'unknown'::character varying])::text[]))),
+    CONSTRAINT chk_payment_transactions_type CHECK (((transaction_type)::text = ANY ((ARRAY['authorize'::character varying, 'capture'::character varying, 'void'::character varying, 'refund'::character varying, 'chargeback'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY shop.payment_transactions FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE payment_transactions; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.payment_transactions IS 'What was asked of the provider and what it answered, append-only';
+
+--
+-- Name: COLUMN payment_transactions.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.tenant_id IS 'Tenant that is paid';
+
+--
+-- Name: COLUMN payment_transactions.transaction_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.transaction_id IS 'Unique identifier of the transaction';
+
+--
+-- Name: COLUMN payment_transactions.payment_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.payment_id IS 'Payment it belongs to';
+
+--
+-- Name: COLUMN payment_transactions.transaction_type; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.transaction_type IS 'authorize, capture, void, refund or chargeback';
+
+--
+-- Name: COLUMN payment_transactions.status; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.status IS 'pending, succeeded, failed or unknown';
+
+--
+-- Name: COLUMN payment_transactions.amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.amount IS 'Amount moved';
+
+--
+-- Name: COLUMN payment_transactions.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.currency IS 'ISO 4217 currency of the amount';
+
+--
+-- Name: COLUMN payment_transactions.provider_reference; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.provider_reference IS 'How the provider calls it';
+
+--
+-- Name: COLUMN payment_transactions.idempotency_key; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.idempotency_key IS 'Key under which the provider was asked';
+
+--
+-- Name: COLUMN payment_transactions.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.created_at IS 'When it was recorded';
+
+--
+-- Name: payments; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.payments (
+    tenant_id uuid NOT NULL,
+    payment_id uuid DEFAULT uuidv7() NOT NULL,
+    order_id uuid NOT NULL,
+    payment_method shop.payment_method NOT NULL,
+    provider character varying(50) NOT NULL,
+    status character varying(20) NOT NULL,
+    currency character(3) NOT NULL,
+    amount numeric(19,4) NOT NULL,
+    captured_amount numeric(19,4) DEFAULT 0 NOT NULL,
+    refunded_amount numeric(19,4) DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_payments_amount_not_negative CHECK ((amount >= (0)::numeric)),
+    CONSTRAINT chk_payments_captured_within_amount CHECK (((captured_amount >= (0)::numeric) AND (captured_amount <= amount))),
+    CONSTRAINT chk_payments_currency_format CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT chk_payments_refunded_within_captured CHECK (((refunded_amount >= (0)::numeric) AND (refunded_amount <= captured_amount))),
+    CONSTRAINT chk_payments_status CHECK (((status)::text = ANY ((ARRAY['authorized'::character varying, 'captured'::character varying, 'partially_refunded'::character varying, 'refunded'::character varying, 'voided'::character varying, 'failed'::character varying, 'unknown'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY shop.payments FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE payments; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.payments IS 'Payments of orders';
+
+--
+-- Name: COLUMN payments.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.tenant_id IS 'Tenant that is paid';
+
+--
+-- Name: COLUMN payments.payment_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.payment_id IS 'Unique identifier of the payment';
+
+--
+-- Name: COLUMN payments.order_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.order_id IS 'Order it pays for';
+
+--
+-- Name: COLUMN payments.payment_method; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.payment_method IS 'Way it is paid';
+
+--
+-- Name: COLUMN payments.provider; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.provider IS 'Payment provider';
+
+--
+-- Name: COLUMN payments.status; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.status IS 'What has become of it; unknown until the provider has answered';
+
+--
+-- Name: COLUMN payments.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.currency IS 'ISO 4217 currency of its amounts';
+
+--
+-- Name: COLUMN payments.amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.amount IS 'Amount asked for';
+
+--
+-- Name: COLUMN payments.captured_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.captured_amount IS 'Amount received';
+
+--
+-- Name: COLUMN payments.refunded_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.refunded_amount IS 'Amount given back';
+
+--
+-- Name: COLUMN payments.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.created_at IS 'When the payment began';
+
+--
+-- Name: COLUMN payments.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payments.updated_at IS 'When this row last changed';
+
+--
+-- Name: products; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.products (
+    tenant_id uuid NOT NULL,
+    product_id uuid DEFAULT uuidv7() NOT NULL,
+    vendor_id uuid NOT NULL,
+    category_id uuid,
+    sku character varying(64) NOT NULL,
+    name character varying(255) NOT NULL,
+    description text,
+    status character varying(20) DEFAULT 'active'::character varying NOT NULL,
+    price numeric(19,4) NOT NULL,
+    currency character(3) NOT NULL,
+    weight numeric(8,3),
+    rating numeric(3,2),
+    attributes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    product_version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT chk_products_currency_format CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT chk_products_price_not_negative CHECK ((price >= (0)::numeric)),
+    CONSTRAINT chk_products_rating_range CHECK (((rating >= (0)::numeric) AND (rating <= (5)::numeric))),
+    CONSTRAINT chk_products_sku_not_empty CHECK (((sku)::text <> ''::text)),
+    CONSTRAINT chk_products_status CHECK (((status)::text = ANY ((ARRAY['draft'::character varying, 'active'::character varying, 'retired'::character varying])::text[]))),
+    CONSTRAINT chk_products_weight_not_negative CHECK ((weight >= (0)::numeric))
+);
+
+ALTER TABLE ONLY shop.products FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE products; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.products IS 'Catalogue: what may be bought at what price; how many there are stands in inventory';
+
+--
+-- Name: COLUMN products.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.tenant_id IS 'Tenant whose catalogue it is';
+
+--
+-- Name: COLUMN products.product_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.product_id IS 'Unique identifier of the product';
+
+--
+-- Name: COLUMN products.vendor_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.vendor_id IS 'Vendor who sells it';
+
+--
+-- Name: COLUMN products.category_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.category_id IS 'Category it is listed in';
+
+--
+-- Name: COLUMN products.sku; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.sku IS 'Stock keeping unit, unique in its tenant for ever';
+
+--
+-- Name: COLUMN products.name; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.name IS 'Name shown to customers';
+
+--
+-- Name: COLUMN products.description; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.description IS 'Text shown to customers';
+
+--
+-- Name: COLUMN products.status; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.status IS 'draft, active or retired';
+
+--
+-- Name: COLUMN products.price; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.price IS 'Price of one unit';
+
+--
+-- Name: COLUMN products.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.currency IS 'ISO 4217 currency of the price';
+
+--
+-- Name: COLUMN products.weight; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.weight IS 'Weight in kilograms';
+
+--
+-- Name: COLUMN products.rating; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.rating IS 'Average rating, 0.00 to 5.00';
+
+--
+-- Name: COLUMN products.attributes; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.attributes IS 'Further properties by name';
+
+--
+-- Name: COLUMN products.product_version; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.product_version IS 'Version of the product, equal to that of its event stream; orders cached copies';
+
+--
+-- Name: COLUMN products.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.created_at IS 'When the product was added';
+
+--
+-- Name: COLUMN products.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.updated_at IS 'When this row last changed';
+
+--
+-- Name: COLUMN products.deleted_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.products.deleted_at IS 'When the product was deleted softly, NULL while it exists';
+
+--
+-- Name: refunds; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.refunds (
+    tenant_id uuid NOT NULL,
+    refund_id uuid DEFAULT uuidv7() NOT NULL,
+    payment_id uuid NOT NULL,
+    order_id uuid NOT NULL,
+    amount numeric(19,4) NOT NULL,
+    currency character(3) NOT NULL,
+    reason character varying(255) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_refunds_amount_positive CHECK ((amount > (0)::numeric))
+);
+
+ALTER TABLE ONLY shop.refunds FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE refunds; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.refunds IS 'Money given back on a payment';
+
+--
+-- Name: COLUMN refunds.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.refunds.tenant_id IS 'Tenant that pays back';
+
+--
+-- Name: COLUMN refunds.refund_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.refunds.refund_id IS 'Unique identifier of the refund';
+
+--
+-- Name: COLUMN refunds.payment_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.refunds.payment_id IS 'Payment it is taken from';
+
+--
+-- Name: COLUMN refunds.order_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.refunds.order_id IS 'Order it is for';
+
+--
+-- Name: COLUMN refunds.amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.refunds.amount IS 'Amount given back';
+
+--
+-- Name: COLUMN refunds.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.refunds.currency IS 'ISO 4217 currency of the amount';
+
+--
+-- Name: COLUMN refunds.reason; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.refunds.reason IS 'Why';
+
+--
+-- Name: COLUMN refunds.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.refunds.created_at IS 'When it was made';
+
+--
+-- Name: schema_migrations; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.schema_migrations (
+    version character varying(255) NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL,
+    checksum character varying(64) NOT NULL,
+    description text,
+    direction character varying(4) DEFAULT 'up'::character varying NOT NULL,
+    running_statement integer,
+    CONSTRAINT chk_schema_migrations_direction CHECK (((direction)::text = ANY ((ARRAY['up'::character varying, 'down'::character varying])::text[]))),
+    CONSTRAINT chk_schema_migrations_running_statement_positive CHECK ((running_statement > 0))
+);
+
+--
+-- Name: TABLE schema_migrations; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.schema_migrations IS 'Tracks applied database migrations';
+
+--
+-- Name: COLUMN schema_migrations.version; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.schema_migrations.version IS 'Migration version identifier';
+
+--
+-- Name: COLUMN schema_migrations.applied_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.schema_migrations.applied_at IS 'When the migration was applied';
+
+--
+-- Name: COLUMN schema_migrations.checksum; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.schema_migrations.checksum IS 'SHA256 checksum of migration file';
+
+--
+-- Name: COLUMN schema_migrations.description; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.schema_migrations.description IS 'Title of the migration';
+
+--
+-- Name: COLUMN schema_migrations.direction; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.schema_migrations.direction IS 'Which section ran last or is running: up or down';
+
+--
+-- Name: COLUMN schema_migrations.running_statement; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.schema_migrations.running_statement IS 'Statement a section without transaction has reached, counted from 1; NULL when the migration is whole';
+
+--
+-- Name: shipments; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.shipments (
+    tenant_id uuid NOT NULL,
+    shipment_id uuid DEFAULT uuidv7() NOT NULL,
+    order_id uuid NOT NULL,
+    carrier character varying(100),
+    tracking_number character varying(100),
+    shipped_at timestamp with time zone NOT NULL,
+    delivered_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_shipments_delivered_after_shipped CHECK ((delivered_at >= shipped_at))
+);
+
+ALTER TABLE ONLY shop.shipments FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE shipments; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.shipments IS 'Parcels sent for an order';
+
+--
+-- Name: COLUMN shipments.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.tenant_id IS 'Tenant that ships';
+
+--
+-- Name: COLUMN shipments.shipment_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.shipment_id IS 'Unique identifier of the shipment';
+
+--
+-- Name: COLUMN shipments.order_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.order_id IS 'Order it belongs to';
+
+--
+-- Name: COLUMN shipments.carrier; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.carrier IS 'Who carries it';
+
+--
+-- Name: COLUMN shipments.tracking_number; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.tracking_number IS 'Number of the carrier';
+
+--
+-- Name: COLUMN shipments.shipped_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.shipped_at IS 'When it left';
+
+--
+-- Name: COLUMN shipments.delivered_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.delivered_at IS 'When it arrived';
+
+--
+-- Name: COLUMN shipments.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.created_at IS 'When it was recorded';
+
+--
+-- Name: COLUMN shipments.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.updated_at IS 'When this row last changed';
+
+--
+-- Name: user_order_summaries; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.user_order_summaries (
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    currency character(3) NOT NULL,
+    order_count integer DEFAULT 0 NOT NULL,
+    placed_amount numeric(19,4) DEFAULT 0 NOT NULL,
+    last_placed_at timestamp with time zone NOT NULL,
+    CONSTRAINT chk_user_order_summaries_order_count_not_negative CHECK ((order_count >= 0))
+);
+
+ALTER TABLE ONLY shop.user_order_summaries FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE user_order_summaries; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.user_order_summaries IS 'Read model: what each customer has ordered, kept in the transaction of the order';
+
+--
+-- Name: COLUMN user_order_summaries.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_order_summaries.tenant_id IS 'Tenant in whose shop';
+
+--
+-- Name: COLUMN user_order_summaries.user_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_order_summaries.user_id IS 'The customer';
+
+--
+-- Name: COLUMN user_order_summaries.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_order_summaries.currency IS 'ISO 4217 currency of the amount';
+
+--
+-- Name: COLUMN user_order_summaries.order_count; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_order_summaries.order_count IS 'Orders placed';
+
+--
+-- Name: COLUMN user_order_summaries.placed_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_order_summaries.placed_amount IS 'Sum of their totals';
+
+--
+-- Name: COLUMN user_order_summaries.last_placed_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_order_summaries.last_placed_at IS 'When the latest was placed';
+
+--
+-- Name: user_payment_methods; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.user_payment_methods (
+    tenant_id uuid NOT NULL,
+    payment_method_id uuid DEFAULT uuidv7() NOT NULL,
+    user_id uuid NOT NULL,
+    payment_method shop.payment_method NOT NULL,
+    provider character varying(50) NOT NULL,
+    provider_token character varying(255) NOT NULL,
+    card_last_four character varying(4) NOT NULL,
+    card_type character varying(50) NOT NULL,
+    expiry_month integer NOT NULL,
+    expiry_year integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_user_payment_methods_expiry_month CHECK (((expiry_month >= 1) AND (expiry_month <= 12))),
+    CONSTRAINT chk_user_payment_methods_expiry_year CHECK (((expiry_year >= 2000) AND (expiry_year <= 2199))),
+    CONSTRAINT chk_user_payment_methods_last_four CHECK (((card_last_four)::text ~ '^\d{4}$'::text)),
+    CONSTRAINT chk_user_payment_methods_token_is_no_card CHECK (((provider_token)::text !~ '^\d{12,19}$'::text))
+);
+
+ALTER TABLE ONLY shop.user_payment_methods FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE user_payment_methods; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.user_payment_methods IS 'Payment methods as the provider knows them; no card number is ever stored';
+
+--
+-- Name: COLUMN user_payment_methods.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.tenant_id IS 'Tenant the user belongs to';
+
+--
+-- Name: COLUMN user_payment_methods.payment_method_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.payment_method_id IS 'Unique identifier of the payment method';
+
+--
+-- Name: COLUMN user_payment_methods.user_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.user_id IS 'User who owns it';
+
+--
+-- Name: COLUMN user_payment_methods.payment_method; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.payment_method IS 'Way to pay';
+
+--
+-- Name: COLUMN user_payment_methods.provider; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.provider IS 'Payment provider that issued the token';
+
+--
+-- Name: COLUMN user_payment_methods.provider_token; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.provider_token IS 'Token of the provider, worthless to anybody else';
+
+--
+-- Name: COLUMN user_payment_methods.card_last_four; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.card_last_four IS 'Last four digits, for display';
+
+--
+-- Name: COLUMN user_payment_methods.card_type; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.card_type IS 'Brand of the card, for display';
+
+--
+-- Name: COLUMN user_payment_methods.expiry_month; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.expiry_month IS 'Month in which it expires';
+
+--
+-- Name: COLUMN user_payment_methods.expiry_year; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.expiry_year IS 'Year in which it expires';
+
+--
+-- Name: COLUMN user_payment_methods.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.created_at IS 'When it was added';
+
+--
+-- Name: COLUMN user_payment_methods.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.updated_at IS 'When this row last changed';
+
+--
+-- Name: user_profiles; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.user_profiles (
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    country character(2),
+    locale character varying(35),
+    preferences jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_user_profiles_country_format CHECK ((country ~ '^[A-Z]{2}$'::text))
+);
+
+ALTER TABLE ONLY shop.user_profiles FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE user_profiles; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.user_profiles IS 'What a user prefers; may lag, never decides about stock or money';
+
+--
+-- Name: COLUMN user_profiles.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_profiles.tenant_id IS 'Tenant the user belongs to';
+
+--
+-- Name: COLUMN user_profiles.user_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_profiles.user_id IS 'The user';
+
+--
+-- Name: COLUMN user_profiles.country; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_profiles.country IS 'ISO 3166 country code';
+
+--
+-- Name: COLUMN user_profiles.locale; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_profiles.locale IS 'BCP 47 language tag';
+
+--
+-- Name: COLUMN user_profiles.preferences; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_profiles.preferences IS 'Preferences by name';
+
+--
+-- Name: COLUMN user_profiles.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_profiles.created_at IS 'When the profile was made';
+
+--
+-- Name: COLUMN user_profiles.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_profiles.updated_at IS 'When this row last changed';
+
+--
+-- Name: users; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.users (
+    tenant_id uuid NOT NULL,
+    user_id uuid DEFAULT uuidv7() NOT NULL,
+    email character varying(255) NOT NULL,
+    password_hash character varying(255) DEFAULT '!'::character varying NOT NULL,
+    role shop.user_role DEFAULT 'customer'::shop.user_role NOT NULL,
+    first_name character varying(100) NOT NULL,
+    last_name character varying(100) NOT NULL,
+    phone_number character varying(20),
+    date_of_birth date,
+    is_active boolean DEFAULT true NOT NULL,
+    email_verified boolean DEFAULT false NOT NULL,
+    user_version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT chk_age_restriction CHECK (((date_of_birth IS NULL) OR (date_of_birth <= (((created_at AT TIME ZONE 'UTC'::text))::date - '13 years'::interval)))),
+    CONSTRAINT chk_email_format CHECK (((email)::text ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@.[:space:][:cntrl:]]+$'::text)),
+    CONSTRAINT chk_phone_format CHECK (((phone_number IS NULL) OR ((phone_number)::text ~ '^\+?[1-9]\d{1,14}$'::text)))
+);
+
+ALTER TABLE ONLY shop.users FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE users; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.users IS 'User accounts for customers, vendors, and administrators';
+
+--
+-- Name: COLUMN users.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.tenant_id IS 'Tenant the account belongs to';
+
+--
+-- Name: COLUMN users.user_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.user_id IS 'Unique identifier for the user account';
+
+--
+-- Name: COLUMN users.email; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.email IS 'User email address, unique in its tenant whatever its case';
+
+--
+-- Name: COLUMN users.password_hash; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.password_hash IS 'Salted scrypt hash, never plain text; ! means that nobody can log in';
+
+--
+-- Name: COLUMN users.role; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.role IS 'What the account may do';
+
+--
+-- Name: COLUMN users.first_name; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.first_name IS 'Given name';
+
+--
+-- Name: COLUMN users.last_name; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.last_name IS 'Family name';
+
+--
+-- Name: COLUMN users.phone_number; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.phone_number IS 'Telephone number in E.164 form';
+
+--
+-- Name: COLUMN users.date_of_birth; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.date_of_birth IS 'Date of birth; at least 13 years before registration';
+
+--
+-- Name: COLUMN users.is_active; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.is_active IS 'Whether the user account is active and can log in';
+
+--
+-- Name: COLUMN users.email_verified; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.email_verified IS 'Whether the user has verified their email address';
+
+--
+-- Name: COLUMN users.user_version; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.user_version IS 'Version of the account, equal to that of its event stream';
+
+--
+-- Name: COLUMN users.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.created_at IS 'When the account was registered';
+
+--
+-- Name: COLUMN users.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.updated_at IS 'When this row last changed';
+
+--
+-- Name: COLUMN users.deleted_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.deleted_at IS 'When the account was deleted softly, NULL while it exists';
+
+--
+-- Name: vendor_commissions; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.vendor_commissions (
+    tenant_id uuid NOT NULL,
+    commission_id uuid DEFAULT uuidv7() NOT NULL,
+    vendor_id uuid NOT NULL,
+    order_id uuid NOT NULL,
+    refund_id uuid,
+    currency character(3) NOT NULL,
+    gross_amount numeric(19,4) NOT NULL,
+    commission_rate numeric(5,4) NOT NULL,
+    commission_amount numeric(19,4) NOT NULL,
+    net_amount numeric(19,4) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_vendor_commissions_gross_is_sum CHECK ((gross_amount = (commission_amount + net_amount)))
+);
+
+ALTER TABLE ONLY shop.vendor_commissions FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE vendor_commissions; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.vendor_commissions IS 'Ledger of what each vendor earned on each order; a refund adds a negative row';
+
+--
+-- Name: COLUMN vendor_commissions.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.tenant_id IS 'Tenant that keeps the commission';
+
+--
+-- Name: COLUMN vendor_commissions.commission_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.commission_id IS 'Unique identifier of the entry';
+
+--
+-- Name: COLUMN vendor_commissions.vendor_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.vendor_id IS 'Vendor who earned it';
+
+--
+-- Name: COLUMN vendor_commissions.order_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.order_id IS 'Order it was earned on';
+
+--
+-- Name: COLUMN vendor_commissions.refund_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.refund_id IS 'Refund that takes it back, NULL for a sale';
+
+--
+-- Name: COLUMN vendor_commissions.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.currency IS 'ISO 4217 currency of its amounts';
+
+--
+-- Name: COLUMN vendor_commissions.gross_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.gross_amount IS 'What the customer paid for the vendor''s lines';
+
+--
+-- Name: COLUMN vendor_commissions.commission_rate; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.commission_rate IS 'Share the shop keeps';
+
+--
+-- Name: COLUMN vendor_commissions.commission_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.commission_amount IS 'What the shop keeps';
+
+--
+-- Name: COLUMN vendor_commissions.net_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.net_amount IS 'What the vendor gets';
+
+--
+-- Name: COLUMN vendor_commissions.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendor_commissions.created_at IS 'When it was entered';
+
+--
+-- Name: vendors; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.vendors (
+    tenant_id uuid NOT NULL,
+    vendor_id uuid DEFAULT uuidv7() NOT NULL,
+    vendor_name character varying(255) NOT NULL,
+    status character varying(20) DEFAULT 'active'::character varying NOT NULL,
+    commission_rate numeric(5,4) DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_vendors_commission_rate CHECK (((commission_rate >= (0)::numeric) AND (commission_rate <= (1)::numeric))),
+    CONSTRAINT chk_vendors_status CHECK (((status)::text = ANY ((ARRAY['active'::character varying, 'suspended'::character varying, 'closed'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY shop.vendors FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE vendors; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.vendors IS 'Sellers whose products the shop offers; the shop itself is the vendor named house';
+
+--
+-- Name: COLUMN vendors.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendors.tenant_id IS 'Tenant the vendor sells in';
+
+--
+-- Name: COLUMN vendors.vendor_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendors.vendor_id IS 'Unique identifier of the vendor';
+
+--
+-- Name: COLUMN vendors.vendor_name; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendors.vendor_name IS 'Name of the vendor';
+
+--
+-- Name: COLUMN vendors.status; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendors.status IS 'active, suspended or closed';
+
+--
+-- Name: COLUMN vendors.commission_rate; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendors.commission_rate IS 'Share of each sale that the shop keeps, 0 to 1';
+
+--
+-- Name: COLUMN vendors.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendors.created_at IS 'When the vendor joined';
+
+--
+-- Name: COLUMN vendors.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.vendors.updated_at IS 'When this row last changed';
+
+--
+-- Name: event_streams pk_event_streams; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.event_streams
+    ADD CONSTRAINT pk_event_streams PRIMARY KEY (tenant_id, aggregate_id);
+
+--
+-- Name: events pk_events; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.events
+    ADD CONSTRAINT pk_events PRIMARY KEY (event_position, created_at);
+
+--
+-- Name: idempotency_keys pk_idempotency_keys; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.idempotency_keys
+    ADD CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, idempotency_key);
+
+--
+-- Name: projection_checkpoints pk_projection_checkpoints; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.projection_checkpoints
+    ADD CONSTRAINT pk_projection_checkpoints PRIMARY KEY (projection_name);
+
+--
+-- Name: saga_instances pk_saga_instances; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_instances
+    ADD CONSTRAINT pk_saga_instances PRIMARY KEY (tenant_id, saga_id);
+
+--
+-- Name: saga_steps pk_saga_steps; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_steps
+    ADD CONSTRAINT pk_saga_steps PRIMARY KEY (tenant_id, step_id);
+
+--
+-- Name: schema_migrations pk_schema_migrations; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.schema_migrations
+    ADD CONSTRAINT pk_schema_migrations PRIMARY KEY (version);
+
+--
+-- Name: shard_identity pk_shard_identity; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.shard_identity
+    ADD CONSTRAINT pk_shard_identity PRIMARY KEY (shard_name);
+
+--
+-- Name: tenant_local pk_tenant_local; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.tenant_local
+    ADD CONSTRAINT pk_tenant_local PRIMARY KEY (tenant_id);
+
+--
+-- Name: events uq_events_tenant_id_aggregate_id_event_version; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.events
+    ADD CONSTRAINT uq_events_tenant_id_aggregate_id_event_version UNIQUE (tenant_id, aggregate_id, event_version, created_at);
+
+--
+-- Name: saga_steps uq_saga_steps_saga_id_step_number_attempt; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_steps
+    ADD CONSTRAINT uq_saga_steps_saga_id_step_number_attempt UNIQUE (tenant_id, saga_id, step_number, attempt);
+
+--
+-- Name: analytics_events pk_analytics_events; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.analytics_events
+    ADD CONSTRAINT pk_analytics_events PRIMARY KEY (tenant_id, analytics_event_id);
+
+--
+-- Name: application_logs pk_application_logs; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.application_logs
+    ADD CONSTRAINT pk_application_logs PRIMARY KEY (tenant_id, log_id);
+
+--
+-- Name: categories pk_categories; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.categories
+    ADD CONSTRAINT pk_categories PRIMARY KEY (tenant_id, category_id);
+
+--
+-- Name: credit_notes pk_credit_notes; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.credit_notes
+    ADD CONSTRAINT pk_credit_notes PRIMARY KEY (tenant_id, credit_note_number, line_number);
+
+--
+-- Name: inventory pk_inventory; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.inventory
+    ADD CONSTRAINT pk_inventory PRIMARY KEY (tenant_id, product_id);
+
+--
+-- Name: inventory_reservations pk_inventory_reservations; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.inventory_reservations
+    ADD CONSTRAINT pk_inventory_reservations PRIMARY KEY (tenant_id, order_id);
+
+--
+-- Name: inventory_updates pk_inventory_updates; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.inventory_updates
+    ADD CONSTRAINT pk_inventory_updates PRIMARY KEY (tenant_id, update_id);
+
+--
+-- Name: order_items pk_order_items; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.order_items
+    ADD CONSTRAINT pk_order_items PRIMARY KEY (tenant_id, order_id, line_number);
+
+--
+-- Name: orders pk_orders; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.orders
+    ADD CONSTRAINT pk_orders PRIMARY KEY (tenant_id, order_id);
+
+--
+-- Name: payment_transactions pk_payment_transactions; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.payment_transactions
+    ADD CONSTRAINT pk_payment_transactions PRIMARY KEY (tenant_id, transaction_id);
+
+--
+-- Name: payments pk_payments; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.payments
+    ADD CONSTRAINT pk_payments PRIMARY KEY (tenant_id, payment_id);
+
+--
+-- Name: products pk_products; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.products
+    ADD CONSTRAINT pk_products PRIMARY KEY (tenant_id, product_id);
+
+--
+-- Name: refunds pk_refunds; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.refunds
+    ADD CONSTRAINT pk_refunds PRIMARY KEY (tenant_id, refund_id);
+
+--
+-- Name: schema_migrations pk_schema_migrations; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.schema_migrations
+    ADD CONSTRAINT pk_schema_migrations PRIMARY KEY (version);
+
+--
+-- Name: shipments pk_shipments; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.shipments
+    ADD CONSTRAINT pk_shipments PRIMARY KEY (tenant_id, shipment_id);
+
+--
+-- Name: user_order_summaries pk_user_order_summaries; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.user_order_summaries
+    ADD CONSTRAINT pk_user_order_summaries PRIMARY KEY (tenant_id, user_id, currency);
+
+--
+-- Name: user_payment_methods pk_user_payment_methods; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.user_payment_methods
+    ADD CONSTRAINT pk_user_payment_methods PRIMARY KEY (tenant_id, payment_method_id);
+
+--
+-- Name: user_profiles pk_user_profiles; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.user_profiles
+    ADD CONSTRAINT pk_user_profiles PRIMARY KEY (tenant_id, user_id);
+
+--
+-- Name: users pk_users; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.users
+    ADD CONSTRAINT pk_users PRIMARY KEY (tenant_id, user_id);
+
+--
+-- Name: vendor_commissions pk_vendor_commissions; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.vendor_commissions
+    ADD CONSTRAINT pk_vendor_commissions PRIMARY KEY (tenant_id, commission_id);
+
+--
+-- Name: vendors pk_vendors; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.vendors
+    ADD CONSTRAINT pk_vendors PRIMARY KEY (tenant_id, vendor_id);
+
+--
+-- Name: categories uq_categories_slug; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.categories
+    ADD CONSTRAINT uq_categories_slug UNIQUE (tenant_id, slug);
+
+--
+-- Name: orders uq_orders_order_number; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.orders
+    ADD CONSTRAINT uq_orders_order_number UNIQUE (tenant_id, order_number);
+
+--
+-- Name: payment_transactions uq_payment_transactions_idempotency_key; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.payment_transactions
+    ADD CONSTRAINT uq_payment_transactions_idempotency_key UNIQUE (tenant_id, idempotency_key);
+
+--
+-- Name: products uq_products_sku; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.products
+    ADD CONSTRAINT uq_products_sku UNIQUE (tenant_id, sku);
+
+--
+-- Name: vendors uq_vendors_vendor_name; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.vendors
+    ADD CONSTRAINT uq_vendors_vendor_name UNIQUE (tenant_id, vendor_name);
+
+--
+-- Name: idx_saga_instances_type_status; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_saga_instances_type_status ON cloudlab.saga_instances USING btree (tenant_id, saga_type, status);
+
+--
+-- Name: uq_shard_identity_single_row; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE UNIQUE INDEX uq_shard_identity_single_row ON cloudlab.shard_identity USING btree ((true));
+
+--
+-- Name: idx_analytics_events_created_at; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_analytics_events_created_at ON shop.analytics_events USING btree (tenant_id, created_at);
+
+--
+-- Name: idx_application_logs_created_at; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_application_logs_created_at ON shop.application_logs USING btree (tenant_id, created_at);
+
+--
+-- Name: idx_categories_parent_category_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_categories_parent_category_id ON shop.categories USING btree (tenant_id, parent_category_id);
+
+--
+-- Name: idx_credit_notes_product_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_credit_notes_product_id ON shop.credit_notes USING btree (tenant_id, product_id);
+
+--
+-- Name: idx_credit_notes_user_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_credit_notes_user_id ON shop.credit_notes USING btree (tenant_id, user_id);
+
+--
+-- Name: idx_inventory_reservations_expires_at; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_inventory_reservations_expires_at ON shop.inventory_reservations USING btree (tenant_id, expires_at) WHERE ((status)::text = 'held'::text);
+
+--
+-- Name: idx_inventory_updates_product_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_inventory_updates_product_id ON shop.inventory_updates USING btree (tenant_id, product_id) INCLUDE (delta_available, delta_reserved);
+
+--
+-- Name: idx_order_items_product_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_order_items_product_id ON shop.order_items USING btree (tenant_id, product_id);
+
+--
+-- Name: idx_orders_created_at; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_orders_created_at ON shop.orders USING btree (tenant_id, created_at DESC, order_id DESC);
+
+--
+-- Name: idx_orders_status_created_at; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_orders_status_created_at ON shop.orders USING btree (tenant_id, status, created_at) WHERE (status = ANY (ARRAY['pending_payment'::shop.order_status, 'paid'::shop.order_status, 'processing'::shop.order_status, 'shipped'::shop.order_status]));
+
+--
+-- Name: idx_orders_user_id_created_at; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_orders_user_id_created_at ON shop.orders USING btree (tenant_id, user_id, created_at DESC, order_id DESC);
+
+--
+-- Name: idx_payment_transactions_payment_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_payment_transactions_payment_id ON shop.payment_transactions USING btree (tenant_id, payment_id);
+
+--
+-- Name: idx_payments_order_id_status; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_payments_order_id_status ON shop.payments USING btree (tenant_id, order_id, status);
+
+--
+-- Name: idx_products_category_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_products_category_id ON shop.products USING btree (tenant_id, category_id);
+
+--
+-- Name: idx_products_vendor_id_status; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_products_vendor_id_status ON shop.products USING btree (tenant_id, vendor_id, status);
+
+--
+-- Name: idx_refunds_order_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_refunds_order_id ON shop.refunds USING btree (tenant_id, order_id);
+
+--
+-- Name: idx_refunds_payment_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_refunds_payment_id ON shop.refunds USING btree (tenant_id, payment_id);
+
+--
+-- Name: idx_shipments_order_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_shipments_order_id ON shop.shipments USING btree (tenant_id, order_id);
+
+--
+-- Name: idx_user_payment_methods_user_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_user_payment_methods_user_id ON shop.user_payment_methods USING btree (tenant_id, user_id);
+
+--
+-- Name: idx_vendor_commissions_order_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_vendor_commissions_order_id ON shop.vendor_commissions USING btree (tenant_id, order_id);
+
+--
+-- Name: idx_vendor_commissions_refund_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_vendor_commissions_refund_id ON shop.vendor_commissions USING btree (tenant_id, refund_id) WHERE (refund_id IS NOT NULL);
+
+--
+-- Name: idx_vendor_commissions_vendor_id; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_vendor_commissions_vendor_id ON shop.vendor_commissions USING btree (tenant_id, vendor_id, created_at);
+
+--
+-- Name: uq_users_email; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE UNIQUE INDEX uq_users_email ON shop.users USING btree (tenant_id, lower((email)::text)) WHERE (deleted_at IS NULL);
+
+--
+-- Name: events trg_events_append_only; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_events_append_only BEFORE DELETE OR UPDATE ON cloudlab.events FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
+
+--
+-- Name: projection_checkpoints trg_projection_checkpoints_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_projection_checkpoints_updated_at BEFORE UPDATE ON cloudlab.projection_checkpoints FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: saga_instances trg_saga_instances_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_saga_instances_updated_at BEFORE UPDATE ON cloudlab.saga_instances FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: shard_identity trg_shard_identity_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_shard_identity_updated_at BEFORE UPDATE ON cloudlab.shard_identity FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: tenant_local trg_tenant_local_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_tenant_local_updated_at BEFORE UPDATE ON cloudlab.tenant_local FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: categories trg_categories_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_categories_updated_at BEFORE UPDATE ON shop.categories FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: inventory_updates trg_inventory_updates_append_only; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_inventory_updates_append_only BEFORE DELETE OR UPDATE ON shop.inventory_updates FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
+
+--
+-- Name: orders trg_orders_transition; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_orders_transition BEFORE UPDATE OF status ON shop.orders FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION shop.check_order_transition();
+
+--
+-- Name: orders trg_orders_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_orders_updated_at BEFORE UPDATE ON shop.orders FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: payment_transactions trg_payment_transactions_append_only; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_payment_transactions_append_only BEFORE DELETE OR UPDATE ON shop.payment_transactions FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
+
+--
+-- Name: payments trg_payments_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_payments_updated_at BEFORE UPDATE ON shop.payments FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: products trg_products_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_products_updated_at BEFORE UPDATE ON shop.products FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: shipments trg_shipments_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_shipments_updated_at BEFORE UPDATE ON shop.shipments FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: user_payment_methods trg_user_payment_methods_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_user_payment_methods_updated_at BEFORE UPDATE ON shop.user_payment_methods FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: user_profiles trg_user_profiles_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_user_profiles_updated_at BEFORE UPDATE ON shop.user_profiles FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: users trg_users_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_users_updated_at BEFORE UPDATE ON shop.users FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: vendor_commissions trg_vendor_commissions_append_only; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_vendor_commissions_append_only BEFORE DELETE OR UPDATE ON shop.vendor_commissions FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
+
+--
+-- Name: vendors trg_vendors_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_vendors_updated_at BEFORE UPDATE ON shop.vendors FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: saga_steps fk_saga_steps_saga_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_steps
+    ADD CONSTRAINT fk_saga_steps_saga_id FOREIGN KEY (tenant_id, saga_id) REFERENCES cloudlab.saga_instances(tenant_id, saga_id) ON DELETE CASCADE;
+
+--
+-- Name: categories fk_categories_parent_category_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.categories
+    ADD CONSTRAINT fk_categories_parent_category_id FOREIGN KEY (tenant_id, parent_category_id) REFERENCES shop.categories(tenant_id, category_id) ON DELETE SET NULL (parent_category_id);
+
+--
+-- Name: credit_notes fk_credit_notes_product_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.credit_notes
+    ADD CONSTRAINT fk_credit_notes_product_id FOREIGN KEY (tenant_id, product_id) REFERENCES shop.products(tenant_id, product_id) ON DELETE RESTRICT;
+
+--
+-- Name: credit_notes fk_credit_notes_user_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.credit_notes
+    ADD CONSTRAINT fk_credit_notes_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES shop.users(tenant_id, user_id) ON DELETE RESTRICT;
+
+--
+-- Name: inventory fk_inventory_product_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.inventory
+    ADD CONSTRAINT fk_inventory_product_id FOREIGN KEY (tenant_id, product_id) REFERENCES shop.products(tenant_id, product_id) ON DELETE RESTRICT;
+
+--
+-- Name: inventory_reservations fk_inventory_reservations_order_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.inventory_reservations
+    ADD CONSTRAINT fk_inventory_reservations_order_id FOREIGN KEY (tenant_id, order_id) REFERENCES shop.orders(tenant_id, order_id) ON DELETE CASCADE;
+
+--
+-- Name: inventory_updates fk_inventory_updates_product_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.inventory_updates
+    ADD CONSTRAINT fk_inventory_updates_product_id FOREIGN KEY (tenant_id, product_id) REFERENCES shop.products(tenant_id, product_id) ON DELETE RESTRICT;
+
+--
+-- Name: order_items fk_order_items_order_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.order_items
+    ADD CONSTRAINT fk_order_items_order_id FOREIGN KEY (tenant_id, order_id) REFERENCES shop.orders(tenant_id, order_id) ON DELETE CASCADE;
+
+--
+-- Name: order_items fk_order_items_product_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.order_items
+    ADD CONSTRAINT fk_order_items_product_id FOREIGN KEY (tenant_id, product_id) REFERENCES shop.products(tenant_id, product_id) ON DELETE RESTRICT;
+
+--
+-- Name: orders fk_orders_user_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.orders
+    ADD CONSTRAINT fk_orders_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES shop.users(tenant_id, user_id) ON DELETE RESTRICT;
+
+--
+-- Name: payment_transactions fk_payment_transactions_payment_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.payment_transactions
+    ADD CONSTRAINT fk_payment_transactions_payment_id FOREIGN KEY (tenant_id, payment_id) REFERENCES shop.payments(tenant_id, payment_id) ON DELETE RESTRICT;
+
+--
+-- Name: payments fk_payments_order_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.payments
+    ADD CONSTRAINT fk_payments_order_id FOREIGN KEY (tenant_id, order_id) REFERENCES shop.orders(tenant_id, order_id) ON DELETE RESTRICT;
+
+--
+-- Name: products fk_products_category_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.products
+    ADD CONSTRAINT fk_products_category_id FOREIGN KEY (tenant_id, category_id) REFERENCES shop.categories(tenant_id, category_id) ON DELETE SET NULL (category_id);
+
+--
+-- Name: products fk_products_vendor_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.products
+    ADD CONSTRAINT fk_products_vendor_id FOREIGN KEY (tenant_id, vendor_id) REFERENCES shop.vendors(tenant_id, vendor_id) ON DELETE RESTRICT;
+
+--
+-- Name: refunds fk_refunds_order_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.refunds
+    ADD CONSTRAINT fk_refunds_order_id FOREIGN KEY (tenant_id, order_id) REFERENCES shop.orders(tenant_id, order_id) ON DELETE RESTRICT;
+
+--
+-- Name: refunds fk_refunds_payment_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.refunds
+    ADD CONSTRAINT fk_refunds_payment_id FOREIGN KEY (tenant_id, payment_id) REFERENCES shop.payments(tenant_id, payment_id) ON DELETE RESTRICT;
+
+--
+-- Name: shipments fk_shipments_order_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.shipments
+    ADD CONSTRAINT fk_shipments_order_id FOREIGN KEY (tenant_id, order_id) REFERENCES shop.orders(tenant_id, order_id) ON DELETE RESTRICT;
+
+--
+-- Name: user_order_summaries fk_user_order_summaries_user_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.user_order_summaries
+    ADD CONSTRAINT fk_user_order_summaries_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES shop.users(tenant_id, user_id) ON DELETE CASCADE;
+
+--
+-- Name: user_payment_methods fk_user_payment_methods_user_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.user_payment_methods
+    ADD CONSTRAINT fk_user_payment_methods_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES shop.users(tenant_id, user_id) ON DELETE CASCADE;
+
+--
+-- Name: user_profiles fk_user_profiles_user_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.user_profiles
+    ADD CONSTRAINT fk_user_profiles_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES shop.users(tenant_id, user_id) ON DELETE CASCADE;
+
+--
+-- Name: vendor_commissions fk_vendor_commissions_order_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.vendor_commissions
+    ADD CONSTRAINT fk_vendor_commissions_order_id FOREIGN KEY (tenant_id, order_id) REFERENCES shop.orders(tenant_id, order_id) ON DELETE RESTRICT;
+
+--
+-- Name: vendor_commissions fk_vendor_commissions_refund_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.vendor_commissions
+    ADD CONSTRAINT fk_vendor_commissions_refund_id FOREIGN KEY (tenant_id, refund_id) REFERENCES shop.refunds(tenant_id, refund_id) ON DELETE RESTRICT;
+
+--
+-- Name: vendor_commissions fk_vendor_commissions_vendor_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.vendor_commissions
+    ADD CONSTRAINT fk_vendor_commissions_vendor_id FOREIGN KEY (tenant_id, vendor_id) REFERENCES shop.vendors(tenant_id, vendor_id) ON DELETE RESTRICT;
+
+--
+-- Name: tenant_local directory_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY directory_policy ON cloudlab.tenant_local TO cloudlab_owner USING (true) WITH CHECK (true);
+
+--
+-- Name: event_streams; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.event_streams ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: events; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: idempotency_keys; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_streams platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.event_streams FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: events platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.events FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: idempotency_keys platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.idempotency_keys FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: saga_instances platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.saga_instances FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: saga_steps platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.saga_steps FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: tenant_local platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.tenant_local FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: saga_instances; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.saga_instances ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: saga_steps; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.saga_steps ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_streams tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.event_streams AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: events tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.events AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: idempotency_keys tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.idempotency_keys AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: saga_instances tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.saga_instances AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: saga_steps tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.saga_steps AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: tenant_local tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_local FOR SELECT TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: tenant_local; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.tenant_local ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_streams user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.event_streams TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: events user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.events TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: idempotency_keys user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.idempotency_keys TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: saga_instances user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.saga_instances TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: saga_steps user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.saga_steps TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: analytics_events; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.analytics_events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: application_logs; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.application_logs ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: categories; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.categories ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: credit_notes; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.credit_notes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: inventory; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.inventory ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: inventory_reservations; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.inventory_reservations ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: inventory_updates; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.inventory_updates ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: order_items; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.order_items ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: orders; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.orders ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: payment_transactions; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.payment_transactions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: payments; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.payments ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: analytics_events platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.analytics_events FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: application_logs platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.application_logs FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: categories platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.categories FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: credit_notes platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.credit_notes FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: inventory platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.inventory FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: inventory_reservations platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.inventory_reservations FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: inventory_updates platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.inventory_updates FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: order_items platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.order_items FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: orders platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.orders FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: payment_transactions platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.payment_transactions FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: payments platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.payments FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: products platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.products FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: refunds platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.refunds FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: shipments platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.shipments FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: user_order_summaries platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.user_order_summaries FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: user_payment_methods platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.user_payment_methods FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: user_profiles platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.user_profiles FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: users platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.users FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: vendor_commissions platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.vendor_commissions FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: vendors platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.vendors FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: products; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.products ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: refunds; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.refunds ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: shipments; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.shipments ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: analytics_events tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.analytics_events AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: application_logs tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.application_logs AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: categories tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.categories AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: credit_notes tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.credit_notes AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: inventory tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.inventory AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: inventory_reservations tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.inventory_reservations AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: inventory_updates tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.inventory_updates AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: order_items tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.order_items AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: orders tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.orders AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: payment_transactions tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.payment_transactions AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: payments tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.payments AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: products tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.products AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: refunds tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.refunds AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: shipments tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.shipments AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: user_order_summaries tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.user_order_summaries AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: user_payment_methods tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.user_payment_methods AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: user_profiles tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.user_profiles AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: users tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.users AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: vendor_commissions tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.vendor_commissions AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: vendors tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.vendors AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: analytics_events user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.analytics_events TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
+
+--
+-- Name: application_logs user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.application_logs TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL)));
+
+--
+-- Name: categories user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.categories TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: credit_notes user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.credit_notes TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
+
+--
+-- Name: inventory user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.inventory TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: inventory_reservations user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.inventory_reservations TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = inventory_reservations.tenant_id) AND (o.order_id = inventory_reservations.order_id)))))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = inventory_reservations.tenant_id) AND (o.order_id = inventory_reservations.order_id))))));
+
+--
+-- Name: inventory_updates user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.inventory_updates TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: order_items user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.order_items TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = order_items.tenant_id) AND (o.order_id = order_items.order_id)))))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = order_items.tenant_id) AND (o.order_id = order_items.order_id))))));
+
+--
+-- Name: orders user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.orders TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
+
+--
+-- Name: payment_transactions user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.payment_transactions TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.payments p
+  WHERE ((p.tenant_id = payment_transactions.tenant_id) AND (p.payment_id = payment_transactions.payment_id)))))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.payments p
+  WHERE ((p.tenant_id = payment_transactions.tenant_id) AND (p.payment_id = payment_transactions.payment_id))))));
+
+--
+-- Name: payments user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.payments TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = payments.tenant_id) AND (o.order_id = payments.order_id)))))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = payments.tenant_id) AND (o.order_id = payments.order_id))))));
+
+--
+-- Name: products user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.products TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: refunds user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.refunds TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = refunds.tenant_id) AND (o.order_id = refunds.order_id)))))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = refunds.tenant_id) AND (o.order_id = refunds.order_id))))));
+
+--
+-- Name: shipments user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.shipments TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = shipments.tenant_id) AND (o.order_id = shipments.order_id)))))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = shipments.tenant_id) AND (o.order_id = shipments.order_id))))));
+
+--
+-- Name: user_order_summaries user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.user_order_summaries TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
+
+--
+-- Name: user_payment_methods user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.user_payment_methods TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
+
+--
+-- Name: user_profiles user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.user_profiles TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
+
+--
+-- Name: users user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.users TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (user_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
+
+--
+-- Name: vendor_commissions user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.vendor_commissions TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = vendor_commissions.tenant_id) AND (o.order_id = vendor_commissions.order_id)))))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = vendor_commissions.tenant_id) AND (o.order_id = vendor_commissions.order_id))))));
+
+--
+-- Name: vendors user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.vendors TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: user_order_summaries; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.user_order_summaries ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: user_payment_methods; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.user_payment_methods ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: user_profiles; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.user_profiles ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: users; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.users ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: vendor_commissions; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.vendor_commissions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: vendors; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.vendors ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: SCHEMA cloudlab; Type: ACL; Schema: -; Owner: -
+--
+
+GRANT USAGE ON SCHEMA cloudlab TO application_readonly;
+GRANT USAGE ON SCHEMA cloudlab TO application_readwrite;
+GRANT USAGE ON SCHEMA cloudlab TO application_admin;
+GRANT USAGE ON SCHEMA cloudlab TO platform_worker;
+
+--
+-- Name: SCHEMA shop; Type: ACL; Schema: -; Owner: -
+--
+
+GRANT USAGE ON SCHEMA shop TO application_readonly;
+GRANT USAGE ON SCHEMA shop TO application_readwrite;
+GRANT USAGE ON SCHEMA shop TO application_admin;
+GRANT USAGE ON SCHEMA shop TO platform_worker;
+
+--
+-- Name: FUNCTION ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION cloudlab.ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone) TO platform_worker;
+
+--
+-- Name: FUNCTION enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) TO application_readonly;
+GRANT ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) TO application_readwrite;
+GRANT ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) TO application_admin;
+
+--
+-- Name: FUNCTION protect_table(p_table regclass, p_visible_to_user text, p_write_grants text); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) FROM PUBLIC;
+
+--
+-- Name: SEQUENCE event_position; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT,USAGE ON SEQUENCE cloudlab.event_position TO application_readwrite;
+GRANT SELECT,USAGE ON SEQUENCE cloudlab.event_position TO application_admin;
+GRANT SELECT ON SEQUENCE cloudlab.event_position TO platform_worker;
+GRANT SELECT ON SEQUENCE cloudlab.event_position TO application_readonly;
+
+--
+-- Name: TABLE event_streams; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.event_streams TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.event_streams TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.event_streams TO application_admin;
+GRANT SELECT ON TABLE cloudlab.event_streams TO platform_worker;
+
+--
+-- Name: TABLE events; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.events TO application_readonly;
+GRANT SELECT,INSERT ON TABLE cloudlab.events TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE cloudlab.events TO application_admin;
+GRANT SELECT ON TABLE cloudlab.events TO platform_worker;
+
+--
+-- Name: TABLE idempotency_keys; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.idempotency_keys TO application_readonly;
+GRANT SELECT,INSERT ON TABLE cloudlab.idempotency_keys TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE cloudlab.idempotency_keys TO application_admin;
+GRANT SELECT ON TABLE cloudlab.idempotency_keys TO platform_worker;
+
+--
+-- Name: TABLE projection_checkpoints; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.projection_checkpoints TO platform_worker;
+
+--
+-- Name: TABLE saga_instances; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.saga_instances TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_instances TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_instances TO application_admin;
+GRANT SELECT ON TABLE cloudlab.saga_instances TO platform_worker;
+
+--
+-- Name: TABLE saga_steps; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.saga_steps TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_steps TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_steps TO application_admin;
+GRANT SELECT ON TABLE cloudlab.saga_steps TO platform_worker;
+
+--
+-- Name: TABLE shard_identity; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.shard_identity TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.shard_identity TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.shard_identity TO application_admin;
+GRANT SELECT ON TABLE cloudlab.shard_identity TO platform_worker;
+
+--
+-- Name: TABLE tenant_local; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.tenant_local TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.tenant_local TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.tenant_local TO application_admin;
+GRANT SELECT ON TABLE cloudlab.tenant_local TO platform_worker;
+
+--
+-- Name: TABLE analytics_events; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.analytics_events TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.analytics_events TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.analytics_events TO application_admin;
+GRANT SELECT ON TABLE shop.analytics_events TO platform_worker;
+
+--
+-- Name: TABLE application_logs; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.application_logs TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.application_logs TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.application_logs TO application_admin;
+GRANT SELECT ON TABLE shop.application_logs TO platform_worker;
+
+--
+-- Name: TABLE categories; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.categories TO application_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.categories TO application_readwrite;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.categories TO application_admin;
+GRANT SELECT ON TABLE shop.categories TO platform_worker;
+
+--
+-- Name: TABLE credit_notes; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.credit_notes TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.credit_notes TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.credit_notes TO application_admin;
+GRANT SELECT ON TABLE shop.credit_notes TO platform_worker;
+
+--
+-- Name: TABLE inventory; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.inventory TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.inventory TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.inventory TO application_admin;
+GRANT SELECT ON TABLE shop.inventory TO platform_worker;
+
+--
+-- Name: TABLE inventory_reservations; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.inventory_reservations TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.inventory_reservations TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.inventory_reservations TO application_admin;
+GRANT SELECT ON TABLE shop.inventory_reservations TO platform_worker;
+
+--
+-- Name: TABLE inventory_updates; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.inventory_updates TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.inventory_updates TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.inventory_updates TO application_admin;
+GRANT SELECT ON TABLE shop.inventory_updates TO platform_worker;
+
+--
+-- Name: TABLE order_items; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.order_items TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.order_items TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.order_items TO application_admin;
+GRANT SELECT ON TABLE shop.order_items TO platform_worker;
+
+--
+-- Name: TABLE orders; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.orders TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.orders TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.orders TO application_admin;
+GRANT SELECT ON TABLE shop.orders TO platform_worker;
+
+--
+-- Name: TABLE payment_transactions; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.payment_transactions TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.payment_transactions TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.payment_transactions TO application_admin;
+GRANT SELECT ON TABLE shop.payment_transactions TO platform_worker;
+
+--
+-- Name: TABLE payments; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.payments TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.payments TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.payments TO application_admin;
+GRANT SELECT ON TABLE shop.payments TO platform_worker;
+
+--
+-- Name: TABLE products; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.products TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.products TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.products TO application_admin;
+GRANT SELECT ON TABLE shop.products TO platform_worker;
+
+--
+-- Name: TABLE refunds; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.refunds TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.refunds TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.refunds TO application_admin;
+GRANT SELECT ON TABLE shop.refunds TO platform_worker;
+
+--
+-- Name: TABLE shipments; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.shipments TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.shipments TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.shipments TO application_admin;
+GRANT SELECT ON TABLE shop.shipments TO platform_worker;
+
+--
+-- Name: TABLE user_order_summaries; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.user_order_summaries TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.user_order_summaries TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.user_order_summaries TO application_admin;
+GRANT SELECT ON TABLE shop.user_order_summaries TO platform_worker;
+
+--
+-- Name: TABLE user_payment_methods; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.user_payment_methods TO application_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.user_payment_methods TO application_readwrite;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.user_payment_methods TO application_admin;
+GRANT SELECT ON TABLE shop.user_payment_methods TO platform_worker;
+
+--
+-- Name: TABLE user_profiles; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.user_profiles TO application_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.user_profiles TO application_readwrite;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.user_profiles TO application_admin;
+GRANT SELECT ON TABLE shop.user_profiles TO platform_worker;
+
+--
+-- Name: TABLE users; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.users TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.users TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.users TO application_admin;
+GRANT SELECT ON TABLE shop.users TO platform_worker;
+
+--
+-- Name: TABLE vendor_commissions; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.vendor_commissions TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.vendor_commissions TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.vendor_commissions TO application_admin;
+GRANT SELECT ON TABLE shop.vendor_commissions TO platform_worker;
+
+--
+-- Name: TABLE vendors; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.vendors TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.vendors TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.vendors TO application_admin;
+GRANT SELECT ON TABLE shop.vendors TO platform_worker;
+
+--
+-- PostgreSQL database dump complete
+--

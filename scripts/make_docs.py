@@ -1,0 +1,151 @@
+"""Write what the documentation says about the code from the code itself; `--check` refuses a difference.
+
+docs/standards.md, docs/reference/{settings,errors,commands}.md
+"""
+
+import dataclasses
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from typer.core import TyperGroup
+
+from cloudlab import errors
+from cloudlab.cli.main import app
+from cloudlab.config import Limits
+
+sys.path.insert(0, str(Path(__file__).parent))
+from standards import HEADINGS, ROOT, TO_COME, citations, homeless
+
+MADE = "<!-- Made by scripts/make_docs.py; edit the code instead. -->\n\n"
+
+
+def standards_page() -> str:
+    """Lead from each heading of the standards to the places that meet it."""
+    homes, _ = citations()
+    lines = ["# Where the standards are met\n", "Each heading, and the modules, migrations and tests that cite it.\n"]
+    for number, (name, parts) in HEADINGS.items():
+        lines.append(f"\n## §{number} {name}\n")
+        for title in (name, *parts):
+            places = homes.get(f"{number} {title}", [])
+            if places:
+                listed = ", ".join(f"[{place}](../{place})" for place in places)
+                lines.append(f"- {title}: {listed}")
+            elif f"{number} {title}" in TO_COME:
+                lines.append(f"- {title}: to come")
+    return MADE + "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    """List every error: code, HTTP status, whether trying again may help, meaning, remedy."""
+    lines = [
+        "# Errors\n",
+        "| code | error | HTTP | try again | what it means | what to do |",
+        "|---|---|---|---|---|---|",
+    ]
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.CloudLabError)]
+    for kind in sorted(kinds, key=lambda one: one.code):
+        again = "yes" if kind.retryable else "no"
+        meaning = (kind.__doc__ or "").strip()
+        lines.append(f"| {kind.code} | {kind.__name__} | {kind.status} | {again} | {meaning} | {kind.hint} |")
+    return MADE + "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """List every setting with its environment variable and default."""
+    lines = [
+        "# Settings\n",
+        "Order, later wins: defaults, `cloudlab.toml` (or what `cloudlab up` wrote), the environment.\n",
+        "```toml",
+        "[control]                    # knows tenants, shards and placements",
+        'app_url = "postgresql://…"   # login in application_readwrite and application_readonly',
+        'owner_url = "postgresql://…" # owns the schema, runs migrations',
+        'worker_url = "postgresql://…" # login in platform_worker',
+        'readonly_url = "postgresql://…" # login in application_readonly; may be a replica',
+        "",
+        "[[shards]]                   # one for each database that holds tenants",
+        'name = "eu_west_001"',
+        'region = "eu-west-1"',
+        "# app_url, owner_url, worker_url, readonly_url as above",
+        "",
+        "[cache]",
+        'url = "rediss://…"           # Valkey or Redis 7 or newer',
+        "",
+        "[analytics]",
+        'url = "https://user:password@host:8443/cloudlab"  # ClickHouse 23 or newer',
+        "",
+        "[limits]",
+        *(f"{item.name} = {item.default}" for item in dataclasses.fields(Limits)),
+        "```\n",
+        "| variable | meaning |",
+        "|---|---|",
+        "| CLOUDLAB_CONFIG | path of the file; by default `./cloudlab.toml` |",
+        "| CLOUDLAB_STATE_DIR | folder of the embedded stack; by default `./.cloudlab` |",
+        "| CLOUDLAB_PG_BIN | folder with the PostgreSQL programs the embedded stack uses |",
+        "| CLOUDLAB_OS_USER | account the servers run under when started by root |",
+        "| CLOUDLAB_SHARDS | `name:region,…`: shards beside those of the file |",
+        "| CLOUDLAB_CONTROL_APP_URL, …_OWNER_URL, …_WORKER_URL, …_READONLY_URL | the control database |",
+        "| CLOUDLAB_SHARD_NAME_APP_URL, … | the logins of shard NAME |",
+        "| CLOUDLAB_CACHE_URL, CLOUDLAB_ANALYTICS_URL | the cache and the analytics database |",
+        *(f"| CLOUDLAB_{item.name.upper()} | limit `{item.name}` |" for item in dataclasses.fields(Limits)),
+        "\nA server that is not on this machine is verified (`sslmode=verify-full`) unless its URL says otherwise.",
+    ]
+    return MADE + "\n".join(lines) + "\n"
+
+
+def commands_page() -> str:
+    """List every command with its arguments, options and example."""
+    lines = ["# Commands\n", "Exit codes: 0 done, 1 a check failed, 2 used wrongly, 3 unavailable.\n"]
+    _describe(typer.main.get_command(app), "cloudlab", lines)
+    return MADE + "\n".join(lines) + "\n"
+
+
+def _describe(command: Any, path: str, lines: list[str]) -> None:  # noqa: ANN401  Typer's own click has no types
+    if isinstance(command, TyperGroup):
+        for name, part in command.commands.items():
+            _describe(part, f"{path} {name}", lines)
+        return
+    arguments = " ".join(param.name.upper() for param in command.params if param.param_type_name == "argument")
+    lines.append(f"\n## {path} {arguments}".rstrip() + "\n")
+    lines.append(inspect.cleandoc(command.help or "") + "\n")
+    if command.epilog:
+        lines.append(f"{command.epilog.strip()}\n")
+    for param in command.params:
+        if param.param_type_name == "argument":
+            lines.append(f"- `{param.name.upper()}`: {param.help or ''}")
+        elif param.name != "help":
+            lines.append(f"- `{', '.join([*param.opts, *param.secondary_opts])}`: {param.help or ''}")
+
+
+PAGES = {
+    "docs/standards.md": standards_page,
+    "docs/reference/errors.md": errors_page,
+    "docs/reference/settings.md": settings_page,
+    "docs/reference/commands.md": commands_page,
+}
+
+
+def main() -> int:
+    """Write all pages, or with --check name those that differ."""
+    check = "--check" in sys.argv
+    homes, wrong = citations()
+    stale = [f"cites no heading of the standards: {citation}" for citation in wrong]
+    missing = homeless(homes)
+    stale += [f"no home: §{title}" for title in missing if title not in TO_COME]
+    stale += [f"has a home and must leave TO_COME: §{title}" for title in TO_COME if title not in missing]
+    for name, make in PAGES.items():
+        path = ROOT / name
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(make())
+        elif not path.exists() or path.read_text() != make():
+            stale.append(f"{name} is not what the code says: run `make docs`")
+    for line in stale:
+        print(line)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

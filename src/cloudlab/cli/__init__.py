@@ -1,0 +1,1 @@
+"""The command line: `cloudlab NOUN VERB`, one file for each noun."""

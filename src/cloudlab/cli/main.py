@@ -1,0 +1,64 @@
+"""The entry point: every command by its noun, and every error with its exit code."""
+
+import importlib.metadata
+import sys
+from typing import Annotated
+
+import typer
+
+from cloudlab.cli import (
+    demo,
+    doctor,
+    down,
+    event,
+    importing,
+    migrate,
+    projection,
+    status,
+    tenant,
+    terminal,
+    up,
+    worker,
+)
+from cloudlab.errors import CloudLabError
+
+app = typer.Typer(
+    name="cloudlab",
+    help="The data platform of a distributed, multi-tenant shop.",
+    epilog="Start with `cloudlab demo`; `cloudlab NOUN --help` shows examples.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Say which version this is."""
+    if show:
+        typer.echo(importlib.metadata.version("cloudlab"))
+        raise typer.Exit
+
+
+app.command()(up.up)
+app.command()(down.down)
+app.command()(status.status)
+app.command()(doctor.doctor)
+app.command()(demo.demo)
+app.command("import")(importing.import_)
+app.command()(worker.worker)
+app.add_typer(migrate.app, name="migrate")
+app.add_typer(tenant.app, name="tenant")
+app.add_typer(event.app, name="event")
+app.add_typer(projection.app, name="projection")
+
+
+def main() -> None:
+    """Run the command line; a CloudLabError becomes a message, a hint and an exit code."""
+    try:
+        app()
+    except CloudLabError as error:
+        terminal.report(error, as_json="--json" in sys.argv)
+        sys.exit(terminal.exit_code(error))

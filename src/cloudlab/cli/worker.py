@@ -1,0 +1,84 @@
+"""`cloudlab worker`: the loops behind the requests.
+
+Standard: §3.1 Eventual Consistency (AP from CAP)
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from cloudlab.cli.terminal import Json, err, print_json, run
+from cloudlab.platform import Platform
+from cloudlab.shop import readmodels
+from cloudlab.worker import Worker
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({})))
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and what was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record."""
+        given = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line | given, default=str)
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Send the package's log to standard error as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+def worker(
+    until_caught_up: Annotated[
+        bool, typer.Option("--until-caught-up", help="End when everything committed so far has been applied.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the projections of every shard, and keep partitions ahead, until interrupted.
+
+    Any number of workers may run: each projection of each shard is advanced by one at a time. SIGTERM and Ctrl-C end it
+    cleanly; kill -9 loses nothing, the next worker goes on.
+
+    Examples: `cloudlab worker` · `cloudlab worker --until-caught-up --json`
+    """
+    log_to_stderr()
+    events = run(_work(until_caught_up))
+    if as_json:
+        print_json({"events": events})
+    elif until_caught_up:
+        err.print(f"caught up: {events} events")
+
+
+async def _work(until_caught_up: bool) -> int:
+    async with Platform.open(projections=readmodels.ALL) as platform:
+        task = asyncio.ensure_future(
+            Worker(platform).run_until_caught_up() if until_caught_up else _endless(Worker(platform))
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return 0
+
+
+async def _endless(worker: Worker) -> int:
+    await worker.run()
+    return 0

@@ -1,0 +1,204 @@
+"""Settings: where the databases are and how long anything may take.
+
+Order, later wins: defaults, the file (`cloudlab.toml`, or what `cloudlab up` wrote about the embedded stack), the
+environment (`CLOUDLAB_…`). An unknown key is an error that names the nearest known one. Secrets never appear in a repr.
+
+Standard: §1.1 Technology Stack
+"""
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+from cloudlab.errors import ConfigError
+
+STATE_DIR = ".cloudlab"
+RUNTIME_FILE = "runtime.json"
+CONFIG_FILE = "cloudlab.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrls:
+    """One database, one login for each duty, so that no process holds more rights than its work needs."""
+
+    app_url: str = field(repr=False)
+    owner_url: str = field(repr=False)
+    worker_url: str = field(repr=False)
+    readonly_url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardConfig:
+    """One shard: its name in the directory, its region, and its logins."""
+
+    name: str
+    region: str
+    urls: DatabaseUrls
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on waiting and on connections; every wait in the platform ends by one of these."""
+
+    pool_max_size: int = 8
+    pool_timeout_seconds: float = 10.0
+    statement_timeout_seconds: float = 30.0
+    lock_timeout_seconds: float = 5.0
+    idle_in_transaction_timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole installation: the control database, the shards, the cache, the analytics database."""
+
+    control: DatabaseUrls
+    shards: tuple[ShardConfig, ...]
+    cache_url: str = field(repr=False)
+    analytics_url: str = field(repr=False)
+    limits: Limits = Limits()
+
+
+_URL_KEYS = ("app_url", "owner_url", "worker_url", "readonly_url")
+_LIMITS = tuple(item.name for item in fields(Limits))
+
+
+def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the embedded stack: CLOUDLAB_STATE_DIR, or `.cloudlab` here."""
+    return Path(environ.get("CLOUDLAB_STATE_DIR", STATE_DIR)).absolute()
+
+
+def names_servers(environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether a file or the environment names the servers to use, so that no embedded stack is wanted."""
+    file = Path(environ.get("CLOUDLAB_CONFIG", CONFIG_FILE))
+    return "CLOUDLAB_CONFIG" in environ or "CLOUDLAB_CONTROL_APP_URL" in environ or file.exists()
+
+
+def load(path: str | Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration of this installation.
+
+    Args:
+        path: A `cloudlab.toml`; by default CLOUDLAB_CONFIG, `./cloudlab.toml`, or the embedded stack that runs here.
+        environ: Where the CLOUDLAB_ variables are read from.
+
+    Raises:
+        ConfigError: No configuration was found, or a key is missing, unknown or of the wrong type.
+    """
+    return _parse(_with_environment(_read(path, environ), environ))
+
+
+def _read(path: str | Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    named = path or environ.get("CLOUDLAB_CONFIG")
+    file = Path(named or CONFIG_FILE)
+    if file.exists():
+        try:
+            return tomllib.loads(file.read_text())
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{file}: {error}") from error
+    if named:
+        raise ConfigError(f"{file} does not exist")
+    runtime = state_dir(environ) / RUNTIME_FILE
+    if runtime.exists():
+        content: dict[str, Any] = json.loads(runtime.read_text())
+        return cast(dict[str, Any], content["config"])
+    if "CLOUDLAB_CONTROL_APP_URL" in environ:
+        return {}
+    raise ConfigError(
+        f"no CloudLab here: neither {CONFIG_FILE} nor a running embedded stack in {runtime.parent}",
+        hint="Run `cloudlab up` to start an embedded stack, or write cloudlab.toml.",
+    )
+
+
+def _with_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Lay CLOUDLAB_CONTROL_APP_URL, CLOUDLAB_SHARD_<NAME>_APP_URL, CLOUDLAB_CACHE_URL and the like over the file."""
+    shards = _shards_named(raw, environ)
+    control = dict(raw.get("control", {}))
+    for key in _URL_KEYS:
+        if value := environ.get(f"CLOUDLAB_CONTROL_{key.upper()}"):
+            control[key] = value
+        for shard in shards:
+            if value := environ.get(f"CLOUDLAB_SHARD_{str(shard.get('name')).upper()}_{key.upper()}"):
+                shard[key] = value
+    merged = raw | {"control": control, "shards": shards}
+    for section in ("cache", "analytics"):
+        if value := environ.get(f"CLOUDLAB_{section.upper()}_URL"):
+            merged[section] = {"url": value}
+    given = {name: environ.get(f"CLOUDLAB_{name.upper()}") for name in _LIMITS}
+    return merged | {"limits": raw.get("limits", {}) | {name: text for name, text in given.items() if text}}
+
+
+def _shards_named(raw: dict[str, Any], environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the shards of the file and those that CLOUDLAB_SHARDS (`name:region,…`) adds."""
+    shards: list[dict[str, Any]] = [dict(shard) for shard in raw.get("shards", [])]
+    known = {shard.get("name") for shard in shards}
+    for entry in filter(None, environ.get("CLOUDLAB_SHARDS", "").split(",")):
+        name, _, region = entry.strip().partition(":")
+        if name not in known:
+            shards.append({"name": name, "region": region})
+    return shards
+
+
+def _parse(raw: dict[str, Any]) -> Config:
+    _known("", raw, ("control", "shards", "cache", "analytics", "limits"))
+    shards = tuple(_shard(entry) for entry in raw["shards"])
+    if not shards:
+        raise ConfigError("there is no [[shards]] entry: a platform needs at least one shard")
+    names = [shard.name for shard in shards]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two shards have the same name: {', '.join(names)}")
+    return Config(
+        control=_urls("control", raw["control"]),
+        shards=shards,
+        cache_url=_url("cache", raw.get("cache", {})),
+        analytics_url=_url("analytics", raw.get("analytics", {})),
+        limits=_limits(raw["limits"]),
+    )
+
+
+def _shard(entry: dict[str, Any]) -> ShardConfig:
+    _known("shards", entry, ("name", "region", *_URL_KEYS))
+    for key in ("name", "region"):
+        if not entry.get(key):
+            raise ConfigError(f"a [[shards]] entry has no {key}")
+    urls = {key: value for key, value in entry.items() if key in _URL_KEYS}
+    return ShardConfig(entry["name"], entry["region"], _urls(f"shards.{entry['name']}", urls))
+
+
+def _urls(section: str, entry: dict[str, Any]) -> DatabaseUrls:
+    _known(section, entry, _URL_KEYS)
+    for key in _URL_KEYS:
+        if not entry.get(key):
+            raise ConfigError(f"[{section}] has no {key}")
+    return DatabaseUrls(**entry)
+
+
+def _url(section: str, entry: dict[str, Any]) -> str:
+    _known(section, entry, ("url",))
+    if not entry.get("url"):
+        raise ConfigError(f"[{section}] has no url")
+    return str(entry["url"])
+
+
+def _limits(entry: dict[str, Any]) -> Limits:
+    _known("limits", entry, _LIMITS)
+    values: dict[str, Any] = {}
+    for name, text in entry.items():
+        try:
+            values[name] = int(text) if name == "pool_max_size" else float(text)
+        except ValueError:
+            raise ConfigError(f"[limits] {name} must be a number, not {text!r}") from None
+        if values[name] <= 0:
+            raise ConfigError(f"[limits] {name} must be positive, not {text}")
+    return Limits(**values)
+
+
+def _known(section: str, entry: dict[str, Any], keys: Iterable[str]) -> None:
+    keys = tuple(keys)
+    for key in entry:
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, 1)
+            raise ConfigError(f"[{section}] has no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))

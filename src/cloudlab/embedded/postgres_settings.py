@@ -1,0 +1,49 @@
+"""The settings of the embedded PostgreSQL, and the file they are written to at every start."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+_HEADER = "# Written at every start. Your own settings belong into ALTER SYSTEM: they win over these."
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "password_encryption": "scram-sha-256",
+    # Durability, said aloud: these are the defaults, and `cloudlab doctor` fails when one of them is changed.
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "wal_level": "logical",
+    "max_wal_size": "2GB",
+    # A slot whose reader is gone must not fill the disk.
+    "max_slot_wal_keep_size": "4GB",
+    "shared_buffers": "256MB",
+    "work_mem": "8MB",
+    "maintenance_work_mem": "128MB",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "shared_preload_libraries": "pg_stat_statements",
+    "track_io_timing": "on",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+    "log_lock_waits": "on",
+    "log_min_duration_statement": "1s",
+    # The parameters of a slow statement may be personal data.
+    "log_parameter_max_length": "0",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+    "datestyle": "iso, ymd",
+    "lc_messages": "C",
+    "default_text_search_config": "pg_catalog.english",
+}
+_VOLATILE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+def postgresql_conf(socket_dir: Path, port: int, *, volatile: bool, more: Mapping[str, str]) -> str:
+    """Return the text of postgresql.conf; `volatile` gives up durability, `more` wins over everything."""
+    where = {"port": str(port), "unix_socket_directories": _quoted(str(socket_dir), '"')}
+    everything = _SETTINGS | (_VOLATILE if volatile else {}) | where | dict(more)
+    return "\n".join([_HEADER, *(f"{name} = {_quoted(value, chr(39))}" for name, value in everything.items())]) + "\n"
+
+
+def _quoted(value: str, mark: str) -> str:
+    return mark + value.replace(mark, mark * 2) + mark

@@ -1,0 +1,1 @@
+"""The event store, its feed, and the projections that read it."""

@@ -1,0 +1,196 @@
+"""The platform: it opens the stores and hands out sessions.
+
+    request ─ platform.session(tenant) ─ shard ─ BEGIN, tenant set ─ verb ─ events.append ─ COMMIT
+
+Standard: §1.1 Technology Stack
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from cloudlab import config as configuration
+from cloudlab.analytics import Analytics
+from cloudlab.cache import Cache
+from cloudlab.config import Config
+from cloudlab.errors import SerializationFailed, TenantSuspended, WrongShard
+from cloudlab.events import feed
+from cloudlab.events.projections import InlineProjection, Progress, Projection, Stores, progress, run_batch
+from cloudlab.postgres.pool import Pools
+from cloudlab.session import Scope, Session, open_session
+from cloudlab.tenancy import tenants
+from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
+from cloudlab.values import Event
+
+T = TypeVar("T")
+
+_ATTEMPTS = 5
+
+
+class Platform:
+    """A whole installation, as one process holds it: pools, cache, analytics, and the directory's answers."""
+
+    def __init__(
+        self,
+        config: Config,
+        pools: Pools,
+        stores: Stores,
+        inline: Sequence[InlineProjection],
+        projections: Sequence[Projection],
+    ) -> None:
+        self.config = config
+        self.cache = stores.cache
+        self.analytics = stores.analytics
+        self.projections = tuple(projections)
+        self._pools = pools
+        self._stores = stores
+        self._inline = tuple(inline)
+        self._routes: dict[str | UUID, Tenant] = {}
+
+    def __repr__(self) -> str:
+        return f"<Platform of {', '.join(shard.name for shard in self.config.shards)}>"
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        config: Config | str | Path | None = None,
+        *,
+        projections: Sequence[InlineProjection | Projection] = (),
+    ) -> AsyncGenerator["Platform"]:
+        """Open the stores of an installation; leaving the block closes every connection.
+
+        Args:
+            config: A configuration, the path of a `cloudlab.toml`, or None for what is found here.
+            projections: Inline ones run in every session of this platform; a worker runs the others.
+
+        Raises:
+            ConfigError: There is no usable configuration.
+            Unavailable: ClickHouse does not answer. PostgreSQL and the cache are connected when first used.
+        """
+        loaded = config if isinstance(config, Config) else configuration.load(config)
+        async with AsyncExitStack() as stack:
+            pools = await stack.enter_async_context(Pools(loaded.limits))
+            cache = Cache.connect(loaded.cache_url)
+            stack.push_async_callback(cache.close)
+            analytics = await Analytics.connect(loaded.analytics_url)
+            stack.push_async_callback(analytics.close)
+            inline = [item for item in projections if isinstance(item, InlineProjection)]
+            others = [item for item in projections if isinstance(item, Projection)]
+            yield cls(loaded, pools, Stores(cache, analytics), inline, others)
+
+    async def create_tenant(
+        self, name: str, *, region: str | None = None, placement: Placement | str = Placement.ROW
+    ) -> Tenant:
+        """Create a tenant; see `tenancy.tenants.create` for its rules. A half-made one of that name is finished."""
+        return await tenants.create(self._pools, self.config, name, region=region, placement=placement)
+
+    async def tenant(self, name: str | UUID) -> Tenant:
+        """Return a tenant by name or id, from this process's memory when it was asked for before.
+
+        Raises:
+            NotFound: There is no such tenant.
+        """
+        if name not in self._routes:
+            found = await tenants.find(self._pools, self.config, name)
+            self._routes[found.tenant_id] = self._routes[found.tenant_name] = found
+        return self._routes[name]
+
+    async def tenants(self) -> list[Tenant]:
+        """Return all tenants by name."""
+        return await tenants.list_all(self._pools, self.config)
+
+    def forget(self, tenant: Tenant) -> None:
+        """Ask the directory again the next time this tenant is looked up."""
+        self._routes.pop(tenant.tenant_id, None)
+        self._routes.pop(tenant.tenant_name, None)
+
+    @asynccontextmanager
+    async def session(
+        self, tenant: Tenant, *, user_id: UUID | None = None, readonly: bool = False
+    ) -> AsyncGenerator[Session]:
+        """Open a session: one tenant, one shard, exactly one transaction.
+
+        Leaving the block commits; an exception rolls everything back. Nothing is sent before the first statement.
+
+        Args:
+            tenant: Whose data.
+            user_id: Of that, only what this user owns.
+            readonly: Refuse every write; uses the login that cannot write.
+
+        Raises:
+            TenantSuspended: The tenant is suspended.
+            WrongShard: It has moved since the directory was asked; `run` looks again and repeats.
+        """
+        if not tenant.is_active:
+            raise TenantSuspended(f"tenant {tenant.tenant_name} is suspended")
+        urls = shard_config(self.config, tenant.shard).urls
+        scope = Scope(tenant.tenant_id, tenant.epoch, tenant.schema_name, user_id, readonly)
+        url = urls.readonly_url if readonly else urls.app_url
+        try:
+            async with open_session(self._pools, url, scope, self.config.limits, self._inline) as s:
+                yield s
+        except WrongShard:
+            self.forget(tenant)
+            raise
+
+    async def run(
+        self,
+        tenant: Tenant,
+        work: Callable[[Session], Awaitable[T]],
+        *,
+        user_id: UUID | None = None,
+        readonly: bool = False,
+    ) -> T:
+        """Run `work(session)` and commit; repeat it when the transaction lost a race or the tenant has moved.
+
+        `work` may run several times, so its only effects should be those of its session.
+
+        Raises:
+            SerializationFailed: It lost five times in a row.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                async with self.session(tenant, user_id=user_id, readonly=readonly) as s:
+                    return await work(s)
+            except (SerializationFailed, WrongShard) as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                if isinstance(error, WrongShard):
+                    tenant = await self.tenant(tenant.tenant_id)
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  jitter, not a secret
+        raise AssertionError("unreachable")
+
+    async def run_projection(self, shard: str, projection: Projection) -> int:
+        """Apply the next batch of a shard's feed; return how many events it read. See `projections.run_batch`."""
+        url = shard_config(self.config, shard).urls.worker_url
+        return await run_batch(self._pools, url, self._stores, projection)
+
+    async def progress(self, shard: str) -> list[Progress]:
+        """Return how far each projection has read a shard's feed."""
+        return await progress(self._pools, shard_config(self.config, shard).urls.worker_url)
+
+    async def read_feed(self, shard: str, *, after: int | None = None, limit: int = 100) -> list[Event]:
+        """Return events of a shard's feed, of all its tenants: those behind a position, or the last ones there are."""
+        url = shard_config(self.config, shard).urls.worker_url
+        async with self._pools.transaction(url) as transaction:
+            start = after if after is not None else await feed.position_before_last(transaction, limit)
+            return await feed.read_feed(transaction, after=start, limit=limit)
+
+    async def ensure_partitions(self, shard: str) -> int:
+        """Make the partitions that this and the coming months need; return how many were missing."""
+        url = shard_config(self.config, shard).urls.worker_url
+        async with self._pools.transaction(url) as transaction:
+            result = await transaction.execute(
+                "SELECT /* platform.ensure_partitions */ cloudlab.ensure_event_partitions() AS made"
+            )
+            return sum(result.rows(int_column))
+
+
+def int_column(made: int) -> int:
+    """Take the one column of a row."""
+    return made

@@ -1,0 +1,109 @@
+"""Pools of connections, one for each login of each database, opened when first needed.
+
+Standard: §9.1 Encryption in Transit
+"""
+
+import ipaddress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from cloudlab.config import Limits
+from cloudlab.errors import TimedOut, Unavailable, from_postgres
+from cloudlab.postgres.transaction import Transaction
+from cloudlab.postgres.wire import Command, Connection
+
+
+def secure(url: str) -> str:
+    """Return the connection string with the server verified, unless it is on this machine or the string says how."""
+    parts = conninfo_to_dict(url)
+    host = str(parts.get("hostaddr") or parts.get("host") or "")
+    if "sslmode" not in parts and not _is_local(host):
+        parts |= {"sslmode": "verify-full", "sslrootcert": parts.get("sslrootcert", "system")}
+    return make_conninfo("", application_name=parts.pop("application_name", "cloudlab"), **parts)
+
+
+def _is_local(host: str) -> bool:
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Pools:
+    """All pools of a process. Use it as an async context manager; leaving it closes every connection."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._pools: dict[str, AsyncConnectionPool[Connection]] = {}
+
+    async def __aenter__(self) -> "Pools":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for pool in self._pools.values():
+            await pool.close()
+        self._pools.clear()
+
+    async def _pool(self, url: str) -> AsyncConnectionPool[Connection]:
+        if url not in self._pools:
+            # Registered before the first await, so that two tasks never open the same pool twice.
+            self._pools[url] = AsyncConnectionPool(
+                secure(url),
+                connection_class=Connection,
+                kwargs={"autocommit": True, "prepare_threshold": None},
+                min_size=0,
+                max_size=self._limits.pool_max_size,
+                timeout=self._limits.pool_timeout_seconds,
+                open=False,
+            )
+        pool = self._pools[url]
+        await pool.open()
+        return pool
+
+    @asynccontextmanager
+    async def connection(self, url: str) -> AsyncGenerator[Connection]:
+        """Borrow a connection in autocommit.
+
+        Raises:
+            TimedOut: All connections stayed busy for longer than `pool_timeout_seconds`.
+            Unavailable: The server cannot be reached.
+        """
+        try:
+            pool = await self._pool(url)
+            connection = await pool.getconn()
+        except PoolTimeout as error:
+            raise TimedOut(f"no connection became free within {self._limits.pool_timeout_seconds} s") from error
+        except psycopg.OperationalError as error:
+            raise Unavailable(str(error)) from error
+        try:
+            yield connection
+        finally:
+            await pool.putconn(connection)
+
+    @asynccontextmanager
+    async def transaction(self, url: str) -> AsyncGenerator[Transaction]:
+        """Open a transaction of the platform itself, bound to no tenant; errors come out as CloudLab's."""
+        async with self.connection(url) as connection:
+            transaction = Transaction(connection, [Command(b"BEGIN")])
+            try:
+                async with ended(transaction):
+                    yield transaction
+            except psycopg.Error as error:
+                raise from_postgres(error) from error
+
+
+@asynccontextmanager
+async def ended(transaction: Transaction) -> AsyncGenerator[None]:
+    """Commit when the block is left, roll back when it raises."""
+    try:
+        yield
+        await transaction.commit()
+    except BaseException:
+        await transaction.rollback()
+        raise

@@ -1,0 +1,73 @@
+"""One transaction whose BEGIN travels with its first statement and whose queued writes travel with the next one.
+
+Standard: §3.1 Strong Consistency (CP from CAP)
+"""
+
+from collections.abc import Sequence
+from typing import LiteralString
+
+import psycopg
+
+from cloudlab.errors import CommitUnknown
+from cloudlab.postgres.wire import Command, Connection, Result, command, exchange
+
+
+class Transaction:
+    """A transaction on one connection: nothing is sent before the first statement, nothing is left open after the end.
+
+    Cost: the first statement carries BEGIN and the opening commands; COMMIT is one round trip, and carries whatever is
+    still queued.
+    """
+
+    def __init__(self, connection: Connection, opening: Sequence[Command], schema: str = "") -> None:
+        self._connection = connection
+        self._schema = schema
+        self._opening = list(opening)
+        self._unsent: list[Command] = []
+        self._begun = False
+
+    def __repr__(self) -> str:
+        state = "open" if self._begun else "not begun"
+        return f"<Transaction {state}, {len(self._unsent)} commands unsent>"
+
+    def queue(self, query: LiteralString, **params: object) -> None:
+        """Send this with the next statement or with COMMIT; its error is raised there."""
+        self._unsent.append(command(self._connection, query, params, self._schema))
+
+    async def execute(self, query: LiteralString, **params: object) -> Result:
+        """Run one statement, in one round trip with everything queued before it."""
+        self._unsent.append(command(self._connection, query, params, self._schema))
+        return (await self._flush())[-1]
+
+    async def commit(self) -> None:
+        """Make it durable.
+
+        Raises:
+            CommitUnknown: The connection was lost while the server was committing.
+        """
+        if not self._begun and not self._unsent:
+            return
+        self._unsent.append(Command(b"COMMIT"))
+        try:
+            result = (await self._flush())[-1]
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+                raise CommitUnknown() from error
+            raise
+        self._begun = False
+        if result.raw.command_status != b"COMMIT":
+            raise psycopg.errors.InFailedSqlTransaction("the transaction was rolled back: a statement in it had failed")
+
+    async def rollback(self) -> None:
+        """Undo everything; on a broken connection the server has done so already."""
+        self._unsent.clear()
+        if self._begun and not self._connection.closed:
+            self._begun = False
+            await exchange(self._connection, [Command(b"ROLLBACK")])
+
+    async def _flush(self) -> list[Result]:
+        batch, self._unsent = self._unsent, []
+        if not self._begun:
+            batch = self._opening + batch
+            self._begun = True
+        return await exchange(self._connection, batch)

@@ -1,0 +1,1 @@
+"""The schema as files, and what brings a database to it."""

@@ -1,0 +1,221 @@
+"""Migration files: `NNN_name.sql` with a header, a way up and a way down.
+
+    -- Migration: Create users table
+    -- Author: Ada
+    -- Date: 2026-11-22
+    -- Description: Initial users table with authentication fields
+    -- Standard: §2.1 Table Naming
+
+    -- migrate:up
+    CREATE TABLE users (…);
+
+    -- migrate:down
+    DROP TABLE users;
+
+`-- migrate:up transaction:false` marks a section that cannot run inside a transaction, such as CREATE INDEX
+CONCURRENTLY. The runner owns the transaction, so BEGIN and COMMIT are refused: only then does the record of a
+migration commit together with it.
+
+Standard: §6.1 Migration File Structure
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+
+from cloudlab.errors import MigrationError
+from cloudlab.schema.statements import Statement, split
+
+_NAME = re.compile(r"(\d{3,})_[a-z0-9_]+\.sql")
+_HEADER = re.compile(r"-- (Migration|Author|Date|Description|Standard):\s*(.*)")
+_SECTION = re.compile(r"--\s*migrate:(\S+)\s*(.*)")
+_HEADERS = ("Migration", "Author", "Date", "Description", "Standard")
+_TRANSACTION_WORDS = {
+    "BEGIN",
+    "START",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ABORT",
+    "SAVEPOINT",
+    "RELEASE",
+    "PREPARE",
+}
+
+
+class Tree(StrEnum):
+    """The four sets of migrations that CloudLab carries."""
+
+    CONTROL = "control"
+    SHARD = "shard"
+    TENANT = "tenant"
+    CLICKHOUSE = "clickhouse"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The way up or the way down, and whether it runs as one transaction."""
+
+    sql: str = field(repr=False)
+    statements: tuple[Statement, ...] = field(repr=False)
+    transaction: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file. `checksum` is the SHA-256 of the whole file, its line ends made \\n."""
+
+    version: str
+    path: Path
+    title: str
+    author: str
+    date: date
+    description: str
+    standard: str
+    up: Section
+    down: Section
+    checksum: str
+
+    @property
+    def number(self) -> int:
+        """The version as a number: '1000' comes after '999'."""
+        return int(self.version)
+
+
+def load_tree(tree: Tree) -> tuple[Migration, ...]:
+    """Return the migrations of one of CloudLab's own trees, oldest first; a tree without files is empty."""
+    folder = Path(__file__).parent / "migrations" / tree
+    return load(folder, clickhouse=tree is Tree.CLICKHOUSE) if folder.exists() else ()
+
+
+def load(folder: Path, *, clickhouse: bool = False) -> tuple[Migration, ...]:
+    """Read every `*.sql` of a folder, oldest first.
+
+    Raises:
+        MigrationError: A file is malformed, or the versions are not 001, 002, 003 … without gap or twin.
+    """
+    files = sorted(folder.glob("*.sql"))
+    migrations = sorted((parse(path, _read(path), clickhouse=clickhouse) for path in files), key=lambda one: one.number)
+    for expected, migration in enumerate(migrations, 1):
+        if migration.number < expected:
+            twin = migrations[expected - 2]
+            raise MigrationError(f"{migration.path}: version {migration.version} is also that of {twin.path.name}")
+        if migration.number > expected:
+            raise MigrationError(f"{migration.path}: version {expected:03} is missing before {migration.version}")
+    return tuple(migrations)
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file; reading it as text turns every kind of line end into \\n."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MigrationError(f"{path}: not UTF-8: {error}") from error
+
+
+def parse(path: Path, text: str, *, clickhouse: bool = False) -> Migration:
+    """Read one migration.
+
+    Args:
+        path: Its name gives the version; errors begin with it.
+        text: The content, line ends normalised.
+        clickhouse: Read the SQL as ClickHouse's, and insist that each statement may run twice.
+
+    Raises:
+        MigrationError: Names file and line.
+    """
+    name = _NAME.fullmatch(path.name)
+    if not name:
+        raise MigrationError(f"{path}: the name of a migration is NNN_what_it_does.sql, in lower case")
+    lines = text.split("\n")
+    marks = _marks(path, lines)
+    header = _header(path, lines[: marks["up"]], marks["up"])
+    return Migration(
+        version=name[1],
+        path=path,
+        title=header["Migration"],
+        author=header["Author"],
+        date=_date(path, lines, header["Date"]),
+        description=header["Description"],
+        standard=header["Standard"],
+        up=_section(path, lines, marks["up"], marks["down"], clickhouse),
+        down=_section(path, lines, marks["down"], len(lines), clickhouse),
+        checksum=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def _marks(path: Path, lines: Sequence[str]) -> dict[str, int]:
+    """Return the index of the line of each section's mark."""
+    marks: dict[str, int] = {}
+    for index, line in enumerate(lines):
+        if not (mark := _SECTION.fullmatch(line.rstrip())):
+            continue
+        if mark[1] not in {"up", "down"} or mark[1] in marks or (mark[1] == "down" and not marks):
+            raise MigrationError(f"{path}:{index + 1}: write `-- migrate:up` once, then `-- migrate:down` once")
+        if mark[2] not in {"", "transaction:false"}:
+            raise MigrationError(f"{path}:{index + 1}: unknown option {mark[2]!r}; there is only transaction:false")
+        marks[mark[1]] = index
+    for section in ("up", "down"):
+        if section not in marks:
+            raise MigrationError(f"{path}:{len(lines)}: there is no `-- migrate:{section}` section")
+    return marks
+
+
+def _header(path: Path, lines: Sequence[str], end: int) -> Mapping[str, str]:
+    header: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.startswith("--"):
+            raise MigrationError(f"{path}:{number}: only comments may stand before `-- migrate:up`")
+        if match := _HEADER.fullmatch(line.rstrip()):
+            if match[1] in header or not match[2]:
+                raise MigrationError(f"{path}:{number}: `-- {match[1]}:` is given twice or empty")
+            header[match[1]] = match[2]
+    for key in _HEADERS:
+        if key not in header:
+            raise MigrationError(f"{path}:{end + 1}: the header above this line has no `-- {key}: …`")
+    return header
+
+
+def _date(path: Path, lines: Sequence[str], text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        number = next(index for index, line in enumerate(lines, 1) if line.startswith("-- Date:"))
+        raise MigrationError(f"{path}:{number}: {text!r} is not a date; write YYYY-MM-DD") from None
+
+
+def _section(path: Path, lines: Sequence[str], mark: int, end: int, clickhouse: bool) -> Section:
+    sql = "\n".join(lines[mark + 1 : end])
+    statements = split(sql, source=str(path), first_line=mark + 2, clickhouse=clickhouse)
+    if not statements:
+        raise MigrationError(f"{path}:{mark + 1}: the section has no statement")
+    transaction = "transaction:false" not in lines[mark]
+    for statement in statements:
+        if reason := _repeatable(statement) if clickhouse else _refused(statement, transaction):
+            raise MigrationError(f"{path}:{statement.line}: {reason}")
+    return Section(sql.strip("\n"), tuple(statements), transaction)
+
+
+def _refused(statement: Statement, transaction: bool) -> str:
+    """Say why this statement may not stand in a PostgreSQL migration; empty when it may."""
+    first, second = (*statement.words, "", "")[:2]
+    if first in _TRANSACTION_WORDS:
+        return f"{first} is refused: the runner owns the transaction, so that its record commits with it"
+    if transaction and first in {"SET", "RESET"} and second not in {"LOCAL", "CONSTRAINTS"}:
+        return f"{first} outlives the transaction; write SET LOCAL"
+    return ""
+
+
+def _repeatable(statement: Statement) -> str:
+    """Say why this ClickHouse statement cannot simply be run again after a crash; empty when it can."""
+    words = statement.words
+    if "EXISTS" in words or words[1:3] == ("OR", "REPLACE"):
+        return ""
+    for verb, condition in (("CREATE", "IF NOT EXISTS"), ("ADD", "IF NOT EXISTS"), ("DROP", "IF EXISTS")):
+        if verb in words[:1] or (words[:1] == ("ALTER",) and verb in words):
+            return f"ClickHouse has no transactions, so this must be repeatable: write {verb} … {condition}"
+    return ""

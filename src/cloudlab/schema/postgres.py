@@ -1,0 +1,209 @@
+"""One schema of a PostgreSQL database as a place for migrations: its history, and how one file runs.
+
+Standard: §6.1 Migration Tracking
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import class_row
+
+from cloudlab.errors import CloudLabError, MigrationError, from_postgres
+from cloudlab.schema.files import Migration, Section
+from cloudlab.schema.history import Entry
+from cloudlab.schema.locks import Connection, Waits, one_runner, patiently
+from cloudlab.schema.runner import Direction
+from cloudlab.schema.statements import Statement
+
+PLATFORM_SCHEMA = "cloudlab"
+
+_TRACKING = """
+CREATE SCHEMA IF NOT EXISTS {schema};
+CREATE TABLE {table} (
+    version varchar(255) NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL,
+    checksum varchar(64) NOT NULL,
+    description text,
+    direction varchar(4) DEFAULT 'up' NOT NULL,
+    running_statement integer,
+    CONSTRAINT pk_schema_migrations PRIMARY KEY (version),
+    CONSTRAINT chk_schema_migrations_direction CHECK (direction IN ('up', 'down')),
+    CONSTRAINT chk_schema_migrations_running_statement_positive CHECK (running_statement > 0)
+);
+COMMENT ON TABLE {table} IS 'Tracks applied database migrations';
+COMMENT ON COLUMN {table}.version IS 'Migration version identifier';
+COMMENT ON COLUMN {table}.applied_at IS 'When the migration was applied';
+COMMENT ON COLUMN {table}.checksum IS 'SHA256 checksum of migration file';
+COMMENT ON COLUMN {table}.description IS 'Title of the migration';
+COMMENT ON COLUMN {table}.direction IS 'Which section ran last or is running: up or down';
+COMMENT ON COLUMN {table}.running_statement IS
+    'Statement a section without transaction has reached, counted from 1; NULL when the migration is whole'
+"""
+_BEGUN = """
+INSERT INTO {table} AS m (version, checksum, description, direction, running_statement)
+VALUES (%(version)s, %(checksum)s, %(description)s, %(direction)s, %(running)s)
+ON CONFLICT (version) DO UPDATE
+SET checksum = excluded.checksum, description = excluded.description, direction = excluded.direction,
+    running_statement = excluded.running_statement, applied_at = excluded.applied_at
+"""
+
+
+@asynccontextmanager
+async def connect(database: str | Connection) -> AsyncGenerator[Connection]:
+    """Yield an autocommit connection to a URL of the owner login, or pass an open one through.
+
+    The URL must lead to the server itself: behind a transaction pooler a session lock protects nothing. An
+    open connection is the runner's for the while; its session settings may be reset.
+
+    Raises:
+        MigrationError: The open connection is not in autocommit mode.
+        CloudLabError: What PostgreSQL refused inside, translated; Unavailable when it cannot be reached.
+    """
+    try:
+        if isinstance(database, str):
+            conn = await AsyncConnection.connect(_runner_url(database), autocommit=True, prepare_threshold=None)
+            async with conn:
+                yield conn
+        elif database.autocommit:
+            yield database
+        else:
+            raise MigrationError("the runner owns the transaction: hand it a connection in autocommit mode")
+    except psycopg.Error as error:
+        raise from_postgres(error) from error
+
+
+def _runner_url(url: str) -> str:
+    """Let the server look every second whether this process still lives: one killed must not keep the lock."""
+    options = f"{conninfo_to_dict(url).get('options', '')} -c client_connection_check_interval=1s"
+    return make_conninfo(url, options=options, application_name="cloudlab migrate", connect_timeout=10)
+
+
+class PostgresStore:
+    """Migrations of one schema; unqualified names are made and found there."""
+
+    resumes = False
+
+    def __init__(self, conn: Connection, schema: str, waits: Waits | None = None) -> None:
+        self._conn = conn
+        self._schema = schema
+        self._waits = waits or Waits()
+        self._table = sql.Identifier(schema, "schema_migrations")
+        path = [sql.Identifier(name) for name in dict.fromkeys((schema, PLATFORM_SCHEMA, "pg_temp"))]
+        self._search_path = sql.SQL(", ").join(path)
+
+    @property
+    def where(self) -> str:
+        """Database and schema."""
+        return f"{self._conn.info.dbname}.{self._schema}"
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        """Hold the migration lock of the whole database."""
+        return one_runner(self._conn, self._waits.runner_seconds)
+
+    async def prepare(self) -> None:
+        """Create the schema and its tracking table when they are missing."""
+        if not await self._tracked():
+            query = sql.SQL(_TRACKING).format(schema=sql.Identifier(self._schema), table=self._table)
+            async with self._conn.transaction():
+                await self._conn.execute(query)
+
+    async def entries(self) -> list[Entry]:
+        """Return what was applied here, in no particular order."""
+        if not await self._tracked():
+            return []
+        query = "SELECT version, applied_at, checksum, description, direction, running_statement FROM {}"
+        async with self._conn.cursor(row_factory=class_row(Entry)) as cursor:
+            await cursor.execute(sql.SQL(query).format(self._table))
+            return await cursor.fetchall()
+
+    async def _tracked(self) -> bool:
+        row = await (await self._conn.execute("SELECT to_regclass(%s)", [self._table.as_string()])).fetchone()
+        return bool(row and row[0])
+
+    async def apply(self, migration: Migration, section: Section, direction: Direction) -> None:
+        """Run one section and record it, in one transaction unless the file asks for none."""
+        if section.transaction:
+            await self._in_transaction(migration, section, direction)
+        else:
+            await self._without_transaction(migration, section, direction)
+
+    async def _in_transaction(self, migration: Migration, section: Section, direction: Direction) -> None:
+        async def attempt(lock_timeout_ms: int) -> None:
+            async with self._conn.transaction():
+                await self._settings(lock_timeout_ms, local=True)
+                for statement in section.statements:
+                    await self._execute(migration, statement)
+                await self._record(migration, direction)
+
+        await self._patiently(migration, attempt)
+
+    async def _without_transaction(self, migration: Migration, section: Section, direction: Direction) -> None:
+        """Run statement by statement; the row says which one was reached, should this end half-way."""
+        try:
+            for number, statement in enumerate(section.statements, 1):
+                await self._record(migration, direction, running=number)
+                await self._alone(migration, statement)
+            await self._record(migration, direction)
+        finally:
+            if not self._conn.closed:
+                await self._conn.execute("RESET ALL")
+
+    async def _alone(self, migration: Migration, statement: Statement) -> None:
+        async def attempt(lock_timeout_ms: int) -> None:
+            await self._settings(lock_timeout_ms, local=False)
+            await self._execute(migration, statement)
+
+        # Nobody queues behind CONCURRENTLY, and a procedure that commits as it goes must not start again.
+        if "CONCURRENTLY" in statement.words or statement.words[0] in {"CALL", "DO"}:
+            await attempt(round(self._waits.concurrently_seconds * 1000))
+        else:
+            await self._patiently(migration, attempt)
+
+    async def _patiently(self, migration: Migration, attempt: Callable[[int], Awaitable[None]]) -> None:
+        await patiently(self._conn, f"{self.where}: {migration.path.name}", self._waits.table_seconds, attempt)
+
+    async def _settings(self, lock_timeout_ms: int, *, local: bool) -> None:
+        query = "{set} search_path = {path}; {set} lock_timeout = {ms}; {set} statement_timeout = 0"
+        parts = {"set": sql.SQL("SET LOCAL" if local else "SET"), "path": self._search_path}
+        await self._conn.execute(sql.SQL(query).format(ms=sql.Literal(lock_timeout_ms), **parts))
+
+    async def _execute(self, migration: Migration, statement: Statement) -> None:
+        try:
+            await self._conn.execute(statement.text.encode())
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            raise
+        except psycopg.Error as error:
+            if self._conn.closed:
+                raise
+            raise _failed(self.where, migration, statement, error) from error
+
+    async def _record(self, migration: Migration, direction: Direction, running: int | None = None) -> None:
+        """Write the row of this migration: applied, or half-way at statement `running`, or no more."""
+        if direction is Direction.DOWN and running is None:
+            query = sql.SQL("DELETE FROM {} WHERE version = %s").format(self._table)
+            await self._conn.execute(query, [migration.version])
+            return
+        row = {
+            "version": migration.version,
+            "checksum": migration.checksum,
+            "description": migration.title,
+            "direction": direction,
+            "running": running,
+        }
+        await self._conn.execute(sql.SQL(_BEGUN).format(table=self._table), row)
+
+
+def _failed(where: str, migration: Migration, statement: Statement, error: psycopg.Error) -> CloudLabError:
+    """Say where in the file it failed, and what PostgreSQL said; its positions count characters from 1."""
+    diag = error.diag
+    position = int(diag.statement_position or 1)
+    line = statement.line + statement.text.count("\n", 0, position - 1)
+    hint = diag.message_hint or "Mend the file and run this again."
+    if error.sqlstate == "25001":
+        hint = "Mark the section: `-- migrate:up transaction:false`."
+    detail = f" ({diag.message_detail})" if diag.message_detail else ""
+    message = f"{where}: {migration.path}:{line}: {diag.message_primary or error}{detail}"
+    return MigrationError(message, hint=hint, details=statement.text)

@@ -1,0 +1,92 @@
+"""Stock: how many there are, and every change of it in a ledger.
+
+Orders take stock in `place_order`; nothing is ever decided by the cache.
+
+Standard: §3.1 Strong Consistency (CP from CAP)
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from cloudlab.errors import InvalidInput
+from cloudlab.events import store as events
+from cloudlab.session import Session
+from cloudlab.values import NewEvent, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Units that may be sold, and units sold but not shipped."""
+
+    available: int
+    reserved: int
+
+
+async def receive(s: Session, product_id: UUID, quantity: int, *, reason: str = "receipt") -> Level:
+    """Take units into stock.
+
+    Args:
+        s: The session.
+        product_id: Which product.
+        quantity: How many, at least 1.
+        reason: `receipt`, `return` or `correction`, as the ledger will say.
+
+    Raises:
+        InvalidInput: The quantity is not positive, or the reason is none of these.
+        NotFound: There is no such product.
+
+    Cost: two round trips; locks the stock of one product.
+    """
+    if quantity < 1:
+        raise InvalidInput(f"{quantity} units cannot be received", hint="Give a quantity of at least 1.")
+    if reason not in ("receipt", "return", "correction"):
+        raise InvalidInput(f"{reason!r} is no reason to receive stock")
+    s.queue(
+        """
+        UPDATE /* inventory.receive */ products
+        SET product_version = product_version + 1
+        WHERE tenant_id = %(tenant_id)s::uuid AND product_id = %(product_id)s::uuid
+        """,
+        tenant_id=s.tenant_id,
+        product_id=product_id,
+    )
+    level = await s.fetch_one(
+        Level,
+        """
+        UPDATE /* inventory.receive */ inventory
+        SET available_quantity = available_quantity + %(quantity)s::integer
+        WHERE tenant_id = %(tenant_id)s::uuid AND product_id = %(product_id)s::uuid
+        RETURNING available_quantity AS available, reserved_quantity AS reserved
+        """,
+        tenant_id=s.tenant_id,
+        product_id=product_id,
+        quantity=quantity,
+    )
+    s.queue(
+        """
+        INSERT /* inventory.receive */ INTO inventory_updates
+            (tenant_id, product_id, delta_available, delta_reserved, reason)
+        VALUES (%(tenant_id)s::uuid, %(product_id)s::uuid, %(quantity)s::integer, 0, %(reason)s)
+        """,
+        tenant_id=s.tenant_id,
+        product_id=product_id,
+        quantity=quantity,
+        reason=reason,
+    )
+    received = NewEvent("StockReceived", {"product_id": product_id, "quantity": quantity, "reason": reason})
+    await events.append(s, Stream("Product", product_id), [received], expected_version=None)
+    return level
+
+
+async def level(s: Session, product_id: UUID) -> Level:
+    """Return the stock of a product; NotFound when there is no such product. Cost: one round trip."""
+    return await s.fetch_one(
+        Level,
+        """
+        SELECT /* inventory.level */ available_quantity AS available, reserved_quantity AS reserved
+        FROM inventory
+        WHERE tenant_id = %(tenant_id)s::uuid AND product_id = %(product_id)s::uuid
+        """,
+        tenant_id=s.tenant_id,
+        product_id=product_id,
+    )

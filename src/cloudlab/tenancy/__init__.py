@@ -1,0 +1,1 @@
+"""Tenants, the shards they live on, and how they are placed there."""
