@@ -1,6 +1,6 @@
 """Refuse a migration that the runner would refuse, or that a running shop would feel.
 
-Standard: §6.1 Migration File Structure, §6.2 Zero-Downtime Migrations
+Standard: §6.1 Migration File Structure, §6.2 Adding Indexes
 """
 
 import re
@@ -12,8 +12,8 @@ from cloudlab.schema.files import Migration, Tree, load_tree
 # What locks or rewrites a table that is in use. Safe on a table made by the same file, which nobody uses yet.
 UNSAFE = {
     r"CREATE (UNIQUE )?INDEX (?!CONCURRENTLY)\S+ ON (?P<table>\w+)": "builds an index under a lock: use CONCURRENTLY",
-    r"ALTER TABLE (?P<table>\w+) .*SET NOT NULL": "scans under a lock: add a CHECK NOT VALID, validate it, then set it",
-    r"ALTER TABLE (?P<table>\w+) .*ADD CONSTRAINT (?!.*NOT VALID)": "scans under a lock: add it NOT VALID, then validate",
+    r"ALTER TABLE (?P<table>\w+) .*SET NOT NULL": "scans under a lock: add and validate a CHECK first",
+    r"ALTER TABLE (?P<table>\w+) .*ADD CONSTRAINT (?!.*NOT VALID)": "scans under a lock: add it NOT VALID, validate",
     r"ALTER TABLE (?P<table>\w+) .*TYPE ": "rewrites the table: add a column, backfill, switch",
     r"UPDATE (?P<table>\w+) SET": "changes every row in one transaction: backfill in batches",
 }

@@ -10,6 +10,7 @@ from uuid import UUID
 from cloudlab.errors import CloudLabError, CommitUnknown
 from cloudlab.platform import Platform
 from cloudlab.session import Session
+from cloudlab.tenancy.tenants import Tenant
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -37,12 +38,23 @@ class Patient:
             Unavailable: A server was away for longer than the patience lasts.
             CloudLabError: Whatever waiting does not mend.
         """
+
+        async def attempt() -> T:
+            async with self._platform.session(await self.tenant()) as s:
+                return await work(s)
+
+        return await self.patiently(attempt)
+
+    async def tenant(self) -> Tenant:
+        """Return the tenant, looked up again after it has moved."""
+        return await self._platform.tenant(self._tenant_id)
+
+    async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeat an attempt that changes nothing when it is repeated, while a server is away."""
         deadline, pause = 0.0, _FIRST_PAUSE_SECONDS
         while True:
             try:
-                tenant = await self._platform.tenant(self._tenant_id)
-                async with self._platform.session(tenant) as s:
-                    return await work(s)
+                return await attempt()
             except CloudLabError as error:
                 if not error.retryable and not isinstance(error, CommitUnknown):
                     raise

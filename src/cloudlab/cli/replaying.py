@@ -34,7 +34,7 @@ def is_finished(order: Order) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What the data does not say about an order, made up from its number: the same each time, and never in the future."""
+    """What the data does not say about an order, made up from its number: always the same, never in the future."""
 
     payment_method: PaymentMethod
     carrier: str
@@ -93,7 +93,7 @@ class Replay:
             try:
                 order = await (self._pay if order.status == "pending_payment" else self._send)(wanted, order)
             except Conflict:
-                # Another load may have taken this step, or our own whose commit was cut off: see where the order stands.
+                # Another load may have taken this step, or our own whose commit was cut off: look where it stands.
                 found = (await self._find([wanted.order_number]))[wanted.order_number]
                 tries = tries + 1 if found == order else 0
                 if tries == _TRIES_WITHOUT_PROGRESS:

@@ -123,7 +123,7 @@ def _write_configuration(folder: Path, port: int, password: str, account: Accoun
         "port": port,
         "user": USER,
         "password": password,
-        "concurrency": max(4, 2 * (os.cpu_count() or 1)),
+        "concurrency": max(8, 2 * (os.cpu_count() or 1)),
         "uid": account.uid if account else None,
         "gid": account.gid if account else None,
     }
