@@ -70,14 +70,15 @@ class Platform:
 
         Raises:
             ConfigError: There is no usable configuration.
-            Unavailable: ClickHouse does not answer. PostgreSQL and the cache are connected when first used.
+
+        Cost: none; every store is connected when first used.
         """
         loaded = config if isinstance(config, Config) else configuration.load(config)
         async with AsyncExitStack() as stack:
             pools = await stack.enter_async_context(Pools(loaded.limits))
             cache = Cache.connect(loaded.cache_url)
             stack.push_async_callback(cache.close)
-            analytics = await Analytics.connect(loaded.analytics_url)
+            analytics = Analytics(loaded.analytics_url)
             stack.push_async_callback(analytics.close)
             inline = [item for item in projections if isinstance(item, InlineProjection)]
             others = [item for item in projections if isinstance(item, Projection)]

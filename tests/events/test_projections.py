@@ -4,6 +4,7 @@ Standard: §3.1 Eventual Consistency (AP from CAP)
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from uuid import uuid4
 
@@ -126,6 +127,24 @@ async def rewind(platform: Platform, tenant: Tenant) -> None:
         next(shard.urls.worker_url for shard in platform.config.shards if shard.name == tenant.shard)
     ) as transaction:
         await transaction.execute("UPDATE cloudlab.projection_checkpoints SET event_position = 0")
+
+
+async def test_the_shop_sells_on_while_clickhouse_and_cache_are_away_and_they_catch_up_later(config: Config):
+    away = dataclasses.replace(config, analytics_url="http://127.0.0.1:1/cloudlab", cache_url="redis://127.0.0.1:1")
+    async with Platform.open(away, projections=readmodels.ALL) as platform:
+        acme = await platform.create_tenant("acme")
+        async with platform.session(acme) as s:
+            product = await catalog.add(s, sku="LAMP", name="Lamp", price=Money("10", "EUR"), stock=9)
+            await orders.place(s, lines=[(product.product_id, 2)], idempotency_key="k")
+        for projection in platform.projections:
+            await platform.run_projection(acme.shard, projection)
+            with pytest.raises(ProjectionFailed):
+                await platform.run_projection(acme.shard, projection)
+        assert [item.failed_attempts for item in await platform.progress(acme.shard)] == [1, 1]
+    async with Platform.open(config, projections=readmodels.ALL) as platform:
+        await Worker(platform).run_until_caught_up()
+        async with platform.session(acme) as s:
+            assert (await invariants.reconcile(s, platform.analytics)).holds
 
 
 async def test_a_changed_price_is_seen_through_the_cache_after_the_worker(platform: Platform, acme: Tenant):

@@ -12,18 +12,34 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cloudlab.config import Limits
-from cloudlab.errors import TimedOut, Unavailable, from_postgres
+from cloudlab.errors import ConfigError, TimedOut, Unavailable, from_postgres
 from cloudlab.postgres.transaction import Transaction
 from cloudlab.postgres.wire import Command, Connection
 
 
 def secure(url: str) -> str:
-    """Return the connection string with the server verified, unless it is on this machine or the string says how."""
-    parts = conninfo_to_dict(url)
+    """Return the connection string with the server verified, unless it is on this machine or the string says how.
+
+    Raises:
+        ConfigError: It is no connection string.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # Without the reason libpq gives: it quotes the string, password and all.
+        raise ConfigError(
+            "a database URL is malformed", hint="Write postgresql://user:password@host:port/db."
+        ) from None
     host = str(parts.get("hostaddr") or parts.get("host") or "")
     if "sslmode" not in parts and not _is_local(host):
         parts |= {"sslmode": "verify-full", "sslrootcert": parts.get("sslrootcert", "system")}
     return make_conninfo("", application_name=parts.pop("application_name", "cloudlab"), **parts)
+
+
+def _where(url: str) -> str:
+    """Name a server without its password."""
+    parts = conninfo_to_dict(secure(url))
+    return f"{parts.get('user')}@{parts.get('host') or 'localhost'}:{parts.get('port') or 5432}/{parts.get('dbname')}"
 
 
 def _is_local(host: str) -> bool:
@@ -59,6 +75,7 @@ class Pools:
                 kwargs={"autocommit": True, "prepare_threshold": None},
                 min_size=0,
                 max_size=self._limits.pool_max_size,
+                name=_where(url),
                 timeout=self._limits.pool_timeout_seconds,
                 open=False,
             )
@@ -74,17 +91,23 @@ class Pools:
             TimedOut: All connections stayed busy for longer than `pool_timeout_seconds`.
             Unavailable: The server cannot be reached.
         """
+        pool = await self._pool(url)
         try:
-            pool = await self._pool(url)
             connection = await pool.getconn()
         except PoolTimeout as error:
-            raise TimedOut(f"no connection became free within {self._limits.pool_timeout_seconds} s") from error
+            raise self._no_connection(pool) from error
         except psycopg.OperationalError as error:
             raise Unavailable(str(error)) from error
         try:
             yield connection
         finally:
             await pool.putconn(connection)
+
+    def _no_connection(self, pool: AsyncConnectionPool[Connection]) -> Unavailable:
+        waited = f"within {self._limits.pool_timeout_seconds:g} s"
+        if pool.get_stats().get("connections_errors"):
+            return Unavailable(f"{pool.name} did not accept a connection {waited}", hint="Run `cloudlab doctor`.")
+        return TimedOut(f"no connection became free {waited}")
 
     @asynccontextmanager
     async def transaction(self, url: str) -> AsyncGenerator[Transaction]:
