@@ -4,6 +4,8 @@ import json
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+from psycopg import sql
+
 from benchmarks.client import Callers
 from benchmarks.lab import Lab, numbered, numbered_range, numbered_sql
 from benchmarks.measure import Pace, Row, Target, compare, interleave
@@ -32,9 +34,7 @@ _APPEND = (
     "SELECT a.last_version, a.last_position, a.recorded_at "
     f"FROM append_events('Bench', {numbered_sql('stream')}, NULL, :types::varchar[], :data::jsonb[], NULL) AS a"
 )
-_INSERT_ONE = (
-    f"INSERT INTO bench.events (stream, version, data) VALUES ({numbered_sql('stream')}, nextval('bench.version'), :json)"
-)
+_INSERT_ONE = f"INSERT INTO bench.events (stream, version, data) VALUES ({numbered_sql('stream')}, nextval('bench.version'), :json)"
 _INSERT_MANY = (
     "INSERT INTO bench.events (stream, version, data) "
     f"SELECT {numbered_sql('stream')}, nextval('bench.version'), d FROM unnest(:data::jsonb[]) AS d"
@@ -72,9 +72,7 @@ async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
         lab.run("DROP SCHEMA bench CASCADE")
 
 
-async def _append(
-    lab: Lab, pace: Pace, context: str, callers: int, count: int, target: Target
-) -> AsyncGenerator[Row]:
+async def _append(lab: Lab, pace: Pace, context: str, callers: int, count: int, target: Target) -> AsyncGenerator[Row]:
     variables = {"json": _JSON, "types": _array([_TYPE] * count), "data": _array([_JSON] * count)}
     inside = SEARCH_PATH | {"app.current_tenant_id": str(lab.tenant.tenant_id)}
 
@@ -129,7 +127,9 @@ async def _feed(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
             keys=Callers(lab, 1, _reading(pools, url, keys, positions), units=_PAGE),
         )
     target = Target("≥", 0.8)
-    yield compare(NAME, f"feed pages of {_PAGE:,} as Event objects", samples, figure="feed", floor="keys", target=target)
+    yield compare(
+        NAME, f"feed pages of {_PAGE:,} as Event objects", samples, figure="feed", floor="keys", target=target
+    )
 
     def load(query: str) -> Load:
         drawn = f"\\set page random(0, {len(positions) - 1})\n\\set after {first} + :page * {_PAGE}\n"
@@ -145,9 +145,12 @@ async def _fill(lab: Lab) -> tuple[int, int]:
     async with lab.platform() as platform, platform.session(lab.tenant) as s:
         ended = 0
         for number in range(_FEED_EVENTS // 500):
-            await store.append(s, Stream("Feed", numbered(number)), [NewEvent(_TYPE, _DATA)] * 500, expected_version=None)
+            await store.append(
+                s, Stream("Feed", numbered(number)), [NewEvent(_TYPE, _DATA)] * 500, expected_version=None
+            )
         ended = await s.fetch_one(_position, "SELECT max(event_position) AS event_position FROM events")
-    lab.run("VACUUM ANALYZE cloudlab.events")
+    for (partition,) in lab.ask("SELECT DISTINCT tableoid::regclass::text FROM cloudlab.events"):
+        lab.run(sql.SQL("VACUUM ANALYZE {}").format(sql.SQL(partition)))
     return ended - _FEED_EVENTS, ended
 
 

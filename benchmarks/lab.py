@@ -15,6 +15,7 @@ from uuid import UUID
 
 import psutil
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks.processor import Meter
@@ -96,7 +97,7 @@ class Lab:
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
             return connection.execute(query, params).fetchall()
 
-    def run(self, *statements: LiteralString, **params: object) -> None:
+    def run(self, *statements: LiteralString | sql.Composed, **params: object) -> None:
         """Run statements on the shard as superuser, each on its own."""
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
             for statement in statements:
@@ -163,4 +164,6 @@ def temporary_folder() -> Generator[Path]:
 def file_system(path: Path) -> str:
     """Return the type of the file system that a folder stands on."""
     mounted = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
-    return next((mounted[str(folder)] for folder in (path.resolve(), *path.resolve().parents) if str(folder) in mounted), "")
+    return next(
+        (mounted[str(folder)] for folder in (path.resolve(), *path.resolve().parents) if str(folder) in mounted), ""
+    )

@@ -108,7 +108,14 @@ async def interleave(pace: Pace, **ways: Way) -> Samples:
 
 
 def compare(
-    benchmark: str, what: str, samples: Samples, *, figure: str, floor: str, unit: str = "/s", target: Target | None = None
+    benchmark: str,
+    what: str,
+    samples: Samples,
+    *,
+    figure: str,
+    floor: str,
+    unit: str = "/s",
+    target: Target | None = None,
 ) -> Row:
     """Make the row of two ways that ran interleaved."""
     above, below = samples[figure], samples[floor]

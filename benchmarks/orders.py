@@ -74,7 +74,12 @@ async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
             yield compare(NAME, what, samples, figure="python", floor="pgbench", target=target)
     hot_and_not = {"hot": most[True]["python"], "any": most[False]["python"]}
     yield compare(
-        NAME, "the hot SKU against any SKU, callers: 16", hot_and_not, figure="hot", floor="any", target=Target("≥", 0.9)
+        NAME,
+        "the hot SKU against any SKU, callers: 16",
+        hot_and_not,
+        figure="hot",
+        floor="any",
+        target=Target("≥", 0.9),
     )
     samples = await _measure(lab, pace, context, 16, 26)
     yield compare(NAME, "26 lines, any SKU, callers: 16", samples, figure="python", floor="pgbench", target=_TARGET)
@@ -100,7 +105,9 @@ async def _round_trips(lab: Lab) -> Row:
         for _ in range(50):
             await place()
     each = Spread.of([counter.round_trips / 50])
-    detail = "counted by a relay on the socket: each time the client speaks after the server did; 2 = statements, COMMIT"
+    detail = (
+        "counted by a relay on the socket: each time the client speaks after the server did; 2 = statements, COMMIT"
+    )
     return Row(NAME, "round trips of an order", "", each, target=Target("≤", 2, "figure"), detail=detail)
 
 

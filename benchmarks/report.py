@@ -48,7 +48,9 @@ def _middle(spread: Spread | None, unit: str) -> str:
 
 
 def _range(spread: Spread | None) -> str:
-    return f"({_number(spread.least)} … {_number(spread.greatest)})" if spread and spread.least < spread.greatest else ""
+    return (
+        f"({_number(spread.least)} … {_number(spread.greatest)})" if spread and spread.least < spread.greatest else ""
+    )
 
 
 def _number(value: float) -> str:

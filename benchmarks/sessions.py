@@ -147,8 +147,14 @@ async def _policy(lab: Lab, pace: Pace, name: str, query: str) -> Row:
         policy=Load(lab, script, settings=inside),
         none=Load(lab, script, settings=inside, url=lab.superuser_url),
     )
-    row = compare(NAME, f"{name} with policy against none, by pgbench", samples, figure="policy", floor="none",
-                  target=Target("≥", 1 / 1.1))
+    row = compare(
+        NAME,
+        f"{name} with policy against none, by pgbench",
+        samples,
+        figure="policy",
+        floor="none",
+        target=Target("≥", 1 / 1.1),
+    )
     buffers = [_buffers(url, tenant, query) for url in (lab.urls.app_url, lab.superuser_url)]
     return replace(row, detail=f"{row.detail}; buffers {buffers[0]} with policy, {buffers[1]} without")
 

@@ -74,4 +74,6 @@ async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     each = ", ".join(f"{name} {median(sample[name] for sample in memory):.0f} MiB" for name in memory[0])
     detail = f"{each}; less when other stacks run here: what is shared is divided among those who share it"
     target = Target("≤", 300, "figure")
-    yield Row(NAME, "memory, idle", "MiB", Spread.of([sum(sample.values()) for sample in memory]), None, None, target, detail)
+    yield Row(
+        NAME, "memory, idle", "MiB", Spread.of([sum(sample.values()) for sample in memory]), None, None, target, detail
+    )

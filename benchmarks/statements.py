@@ -16,7 +16,12 @@ async def opening(lab: Lab) -> str:
     milliseconds = (
         limits.statement_timeout_seconds, limits.lock_timeout_seconds, limits.idle_in_transaction_timeout_seconds,
     )  # fmt: skip
-    values = [f"'{lab.tenant.tenant_id}'", "NULL", str(lab.tenant.epoch), *(f"'{1000 * ms:.0f}'" for ms in milliseconds)]
+    values = [
+        f"'{lab.tenant.tenant_id}'",
+        "NULL",
+        str(lab.tenant.epoch),
+        *(f"'{1000 * ms:.0f}'" for ms in milliseconds),
+    ]
     return re.sub(r"\$(\d+)", lambda match: values[int(match[1]) - 1], text.strip())
 
 

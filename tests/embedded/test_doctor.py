@@ -13,6 +13,8 @@ from valkey import Valkey
 
 from cloudlab.config import Config, DatabaseUrls, ShardConfig
 from cloudlab.embedded import Diagnosis, doctor, homes, runtime, stack
+from embedded.stacks import answers
+from fixtures.postgres import SYSTEM_15
 
 
 @asynccontextmanager
@@ -145,3 +147,14 @@ async def test_a_crashed_server(crashed: Path) -> None:
     assert not_well(await doctor(crashed)) == {"server valkey": "CRITICAL", "cache": "CRITICAL"}
     await stack.up(crashed)
     assert not_well(await doctor(crashed)) == {}
+
+
+async def test_the_oldest_postgres(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack on PostgreSQL 15 as Debian packages it is as safe."""
+    if not SYSTEM_15.exists():
+        pytest.skip(f"PostgreSQL 15 is not installed: {SYSTEM_15} does not exist")
+    monkeypatch.setenv("CLOUDLAB_PG_BIN", str(SYSTEM_15))
+    started = await stack.up(state_dir)
+    assert await answers(started)
+    assert started.servers[0].version.startswith("15.")
+    assert not_well(await doctor(state_dir)) == {}

@@ -16,7 +16,7 @@ from cloudlab.events import store as events
 from cloudlab.events.projections import InlineProjection, Projection, Stores
 from cloudlab.platform import Platform
 from cloudlab.session import Session
-from cloudlab.shop import catalog, inventory, invariants, orders, readmodels, users
+from cloudlab.shop import catalog, invariants, inventory, orders, readmodels, users
 from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Event, Money, NewEvent, Stream
 from cloudlab.worker import Worker

@@ -51,6 +51,8 @@ def report(error: CloudLabError, *, as_json: bool) -> None:
         return
     err.print("error:", style="bold red", end=" ")
     err.print(error.message, markup=False, highlight=False)
+    if error.details:
+        err.print(error.details, style="dim", markup=False, highlight=False)
     if error.hint:
         err.print("hint:", style="bold cyan", end=" ")
         err.print(error.hint, markup=False, highlight=False)
