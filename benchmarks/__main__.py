@@ -1,8 +1,8 @@
 """Measure CloudLab against the floor of the same run.
 
-Each line shows a figure, its floor (the same work without CloudLab, usually by pgbench), their ratio, and what the design
-asks for. Servers of its own are started, durable and on a real disk, and deleted at the end. Nothing else should run on
-the machine meanwhile; figure and floor are measured in turns, so that what runs anyway hits both.
+Each line shows a figure, its floor (the same work without CloudLab, usually by pgbench), their ratio, and what the
+design asks for. Servers of its own are started, durable and on a real disk, and deleted at the end. Nothing else should
+run on the machine meanwhile; figure and floor are measured in turns, so that what runs anyway hits both.
 
 examples:
   python -m benchmarks                             everything, about five minutes

@@ -3,11 +3,10 @@
 import json
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-
-from psycopg import sql
+from typing import LiteralString
 
 from benchmarks.client import Callers
-from benchmarks.lab import Lab, numbered, numbered_range, numbered_sql
+from benchmarks.lab import Lab, numbered
 from benchmarks.measure import Pace, Row, Target, compare, interleave
 from benchmarks.pgbench import Load
 from benchmarks.statements import SEARCH_PATH, opening, transaction
@@ -18,8 +17,8 @@ from cloudlab.values import Event, NewEvent, Stream
 
 NAME = "events"
 METHOD = (
-    "events/s into 10,000 streams by asyncio tasks of one process, by pgbench in the tenant's transaction, and by pgbench "
-    "calling append_events alone; floor: pgbench -M prepared, the same 300-byte JSON into a table with PK and "
+    "events/s into 10,000 streams by asyncio tasks of one process, by pgbench in the tenant's transaction, and by "
+    "pgbench calling append_events alone; floor: pgbench -M prepared, the same 300-byte JSON into a table with PK and "
     "UNIQUE (stream, version)"
 )
 _STREAMS = 10_000
@@ -29,20 +28,28 @@ _DATA = {"order_id": str(numbered(1)), "status": "pending_payment", "note": "x" 
 _JSON = json.dumps(_DATA)
 _TYPE = "BenchHappened"
 
-_STREAM = f"\\set stream random({numbered_range(_STREAMS)})\n"
-_APPEND = (
-    "SELECT a.last_version, a.last_position, a.recorded_at "
-    f"FROM append_events('Bench', {numbered_sql('stream')}, NULL, :types::varchar[], :data::jsonb[], NULL) AS a"
-)
-_INSERT_ONE = f"INSERT INTO bench.events (stream, version, data) VALUES ({numbered_sql('stream')}, nextval('bench.version'), :json)"
-_INSERT_MANY = (
-    "INSERT INTO bench.events (stream, version, data) "
-    f"SELECT {numbered_sql('stream')}, nextval('bench.version'), d FROM unnest(:data::jsonb[]) AS d"
-)
-_COLUMNS = (
-    "event_position, event_id, tenant_id, aggregate_type, aggregate_id, event_type, event_version, event_data, metadata, "
-    "created_at"
-)
+_STREAM = f"\\draw stream {_STREAMS}\n"
+_APPEND = """
+    SELECT a.last_version, a.last_position, a.recorded_at
+    FROM append_events('Bench', #stream, NULL, :types::varchar[], :data::jsonb[], NULL) AS a
+"""
+_INSERT_ONE = "INSERT INTO bench.events (stream, version, data) VALUES (#stream, nextval('bench.version'), :json)"
+_INSERT_MANY = """
+    INSERT INTO bench.events (stream, version, data)
+    SELECT #stream, nextval('bench.version'), d FROM unnest(:data::jsonb[]) AS d
+"""
+_FEED: LiteralString = """
+    SELECT event_position, event_id, tenant_id, aggregate_type, aggregate_id, event_type, event_version, event_data,
+           metadata, created_at
+    FROM cloudlab.read_feed(%(after)s::bigint, %(limit)s::integer)
+"""
+_KEYS: LiteralString = """
+    SELECT event_position, event_id, tenant_id, aggregate_type, aggregate_id, event_type, event_version, event_data,
+           metadata, created_at
+    FROM cloudlab.events
+    WHERE event_position > %(after)s::bigint AND event_position <= %(after)s::bigint + %(limit)s::bigint
+    ORDER BY event_position
+"""
 
 
 async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
@@ -113,18 +120,12 @@ async def _feed(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     """Read pages from the beginning of the feed to its end, again and again."""
     first, last = await _fill(lab)
     positions = list(range(first, last - _PAGE, _PAGE))
-    feed = f"SELECT {_COLUMNS} FROM cloudlab.read_feed(%(after)s::bigint, %(limit)s::integer)"  # noqa: S608
-    keys = (
-        f"SELECT {_COLUMNS} FROM cloudlab.events "  # noqa: S608
-        "WHERE event_position > %(after)s::bigint AND event_position <= %(after)s::bigint + %(limit)s::bigint "
-        "ORDER BY event_position"
-    )
     url = lab.urls.worker_url
     async with Pools(lab.config.limits) as pools:
         samples = await interleave(
             pace,
-            feed=Callers(lab, 1, _reading(pools, url, feed, positions), units=_PAGE),
-            keys=Callers(lab, 1, _reading(pools, url, keys, positions), units=_PAGE),
+            feed=Callers(lab, 1, _reading(pools, url, _FEED, positions), units=_PAGE),
+            keys=Callers(lab, 1, _reading(pools, url, _KEYS, positions), units=_PAGE),
         )
     target = Target("≥", 0.8)
     yield compare(
@@ -136,21 +137,18 @@ async def _feed(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
         text = query.replace("%(after)s", ":after").replace("%(limit)s", str(_PAGE))
         return Load(lab, f"{drawn}{text};", url=url, units=_PAGE)
 
-    samples = await interleave(pace, feed=load(feed), keys=load(keys))
+    samples = await interleave(pace, feed=load(_FEED), keys=load(_KEYS))
     yield compare(NAME, f"feed pages of {_PAGE:,} by pgbench", samples, figure="feed", floor="keys", target=target)
 
 
 async def _fill(lab: Lab) -> tuple[int, int]:
     """Append enough events in one go; return the first and the last position: none is missing between them."""
     async with lab.platform() as platform, platform.session(lab.tenant) as s:
-        ended = 0
         for number in range(_FEED_EVENTS // 500):
             await store.append(
                 s, Stream("Feed", numbered(number)), [NewEvent(_TYPE, _DATA)] * 500, expected_version=None
             )
         ended = await s.fetch_one(_position, "SELECT max(event_position) AS event_position FROM events")
-    for (partition,) in lab.ask("SELECT DISTINCT tableoid::regclass::text FROM cloudlab.events"):
-        lab.run(sql.SQL("VACUUM ANALYZE {}").format(sql.SQL(partition)))
     return ended - _FEED_EVENTS, ended
 
 
@@ -158,7 +156,7 @@ def _position(event_position: int) -> int:
     return event_position
 
 
-def _reading(pools: Pools, url: str, query: str, positions: list[int]) -> Callable[[], Awaitable[None]]:
+def _reading(pools: Pools, url: str, query: LiteralString, positions: list[int]) -> Callable[[], Awaitable[None]]:
     async def read() -> None:
         async with pools.transaction(url) as transaction:
             result = await transaction.execute(query, after=random.choice(positions), limit=_PAGE)

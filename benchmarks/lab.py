@@ -30,8 +30,8 @@ PRODUCTS = 20_000
 CUSTOMERS = 1_000
 IN_MEMORY = ("tmpfs", "ramfs")
 # Identifiers that a number gives at once, here and in pgbench, which can draw numbers only.
-_PREFIX = "01900000-0000-7000-8000-"
-_FIRST = 100_000_000_001
+PREFIX = "01900000-0000-7000-8000-"
+FIRST = 100_000_000_001
 
 _SHOP: LiteralString = """
     SET LOCAL search_path = shop, cloudlab;
@@ -52,17 +52,7 @@ _SHOP: LiteralString = """
 
 def numbered(number: int) -> UUID:
     """Return the identifier of the product, customer or stream of this number, counted from 0."""
-    return UUID(f"{_PREFIX}{_FIRST + number}")
-
-
-def numbered_sql(variable: str) -> str:
-    """Return the same as an expression of SQL, for a pgbench variable drawn with `numbered_range`."""
-    return f"('{_PREFIX}' || :{variable})::uuid"
-
-
-def numbered_range(count: int) -> str:
-    """Return the arguments of pgbench's random() that draw one of the first `count` identifiers."""
-    return f"{_FIRST}, {_FIRST + count - 1}"
+    return UUID(f"{PREFIX}{FIRST + number}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +126,8 @@ async def running() -> AsyncGenerator[Lab]:
 
 
 def _open_shop(url: str, tenant: Tenant) -> None:
-    params = {
-        "tenant": str(tenant.tenant_id), "prefix": _PREFIX, "first": _FIRST, "customers": CUSTOMERS, "products": PRODUCTS,
-    }  # fmt: skip
+    tenant_id = str(tenant.tenant_id)
+    params = {"tenant": tenant_id, "prefix": PREFIX, "first": FIRST, "customers": CUSTOMERS, "products": PRODUCTS}
     with psycopg.connect(url, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute(_SHOP, params)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -150,7 +139,7 @@ def _open_shop(url: str, tenant: Tenant) -> None:
 def temporary_folder() -> Generator[Path]:
     """Make a folder that the servers' account can reach, on a disk: in memory, a commit would cost nothing."""
     account = unprivileged()
-    for parent in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path.cwd()):
+    for parent in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path.cwd()):  # noqa: S108
         if file_system(parent) not in IN_MEMORY and can_reach(account, parent):
             break
     else:

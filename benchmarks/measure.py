@@ -31,8 +31,8 @@ class Pace:
 class Sample:
     """One slice: how much was done per second, and at what cost for each unit of it.
 
-    CPU is in microseconds on the client's and on the server's side; `others` is the share of the machine's CPU that went
-    to processes that have nothing to do with the benchmark.
+    CPU is in microseconds on the client's and on the server's side; `others` is the share of the machine's CPU that
+    went to processes that have nothing to do with the benchmark.
     """
 
     rate: float

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from uuid import uuid4
 
 from benchmarks.client import Callers
-from benchmarks.lab import CUSTOMERS, PRODUCTS, Lab, numbered, numbered_range, numbered_sql
+from benchmarks.lab import CUSTOMERS, PRODUCTS, Lab, numbered
 from benchmarks.measure import Pace, Row, Samples, Spread, Target, compare, interleave
 from benchmarks.pgbench import Load
 from benchmarks.proxy import counting
@@ -25,8 +25,9 @@ _WAL_ORDERS = 1000
 _PLACE = """
     SELECT p.order_id, p.is_replay, p.event_data, p.event_position, p.recorded_at
     FROM place_order(
-        uuidv7(), ('CL-' || to_hex((extract(epoch FROM clock_timestamp()) * 1000000)::bigint) || '-' || :client_id)::varchar,
-        {customer}, NULL::varchar, NULL::timestamptz, ARRAY[{products}], ARRAY[{quantities}]::integer[],
+        uuidv7(),
+        ('CL-' || to_hex((extract(epoch FROM clock_timestamp()) * 1000000)::bigint) || '-' || :client_id)::varchar,
+        #customer, NULL::varchar, NULL::timestamptz, ARRAY[{products}], ARRAY[{quantities}]::integer[],
         ARRAY[{prices}]::numeric[], gen_random_uuid()::varchar, '\\x{fingerprint}'::bytea, '0:15:00'::interval,
         NULL::jsonb) AS p
 """
@@ -34,16 +35,14 @@ _PLACE = """
 
 def script(context: str, lines: int, *, hot: bool = False) -> str:
     """Return the pgbench script of an order of so many lines; `hot` puts the first product into each of them."""
-    drawn = [f"\\set p{n} random({numbered_range(1 if hot and n == 0 else PRODUCTS)})" for n in range(lines)]
+    drawn = [f"\\draw p{n} {1 if hot and n == 0 else PRODUCTS}" for n in range(lines)]
     place = _PLACE.format(
-        customer=numbered_sql("customer"),
-        products=", ".join(numbered_sql(f"p{n}") for n in range(lines)),
+        products=", ".join(f"#p{n}" for n in range(lines)),
         quantities=", ".join(["1"] * lines),
         prices=", ".join(["NULL"] * lines),
         fingerprint="00" * 32,
     )
-    draw = [f"\\set customer random({numbered_range(CUSTOMERS)})", *drawn]
-    return "\n".join([*draw, transaction(context, " ".join(place.split()))])
+    return "\n".join([f"\\draw customer {CUSTOMERS}", *drawn, transaction(context, " ".join(place.split()))])
 
 
 def placing(platform: Platform, lab: Lab, lines: int, *, hot: bool = False) -> Callable[[], Awaitable[None]]:

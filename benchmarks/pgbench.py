@@ -12,7 +12,7 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from benchmarks.lab import Lab
+from benchmarks.lab import FIRST, PREFIX, Lab
 from benchmarks.measure import Sample
 from benchmarks.processor import Used
 from cloudlab.embedded.postgres import find_binaries
@@ -20,11 +20,15 @@ from cloudlab.embedded.postgres import find_binaries
 _PROCESSED = re.compile(r"actually processed: (\d+)")
 _RATE = re.compile(r"tps = ([\d.]+)")
 _LATENCY = re.compile(r"latency average = ([\d.]+)")
+_DRAW = re.compile(r"^\\draw (\w+) (\d+)$", re.MULTILINE)
+_IDENTIFIER = re.compile(r"#([a-z]\w*)")
 _FAILED = re.compile(r"failed transactions: [1-9]")
 
 
 class Load:
     """A script that so many clients run as one of the logins, each statement prepared once by each client.
+
+    In it, `\\draw name 1000` draws one of the first 1,000 identifiers (see lab.numbered), and `#name` stands for it.
 
     Connecting costs milliseconds of processor time for each client (the password is hashed 4,096 times), so it is
     measured once and left out.
@@ -41,7 +45,7 @@ class Load:
         variables: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self._lab, self._script, self._clients, self._units = lab, script, clients, units
+        self._lab, self._script, self._clients, self._units = lab, _spelled_out(script), clients, units
         self._variables = [f"--define={name}={value}" for name, value in (variables or {}).items()]
         self._environment = _environment(url or lab.urls.app_url, settings or {})
         self._connecting: tuple[float, float] | None = None
@@ -94,6 +98,11 @@ class Load:
         if process.returncode or _FAILED.search(said):
             raise RuntimeError(f"pgbench failed:\n{said}")
         return said
+
+
+def _spelled_out(script: str) -> str:
+    drawn = _DRAW.sub(lambda found: f"\\set {found[1]} random({FIRST}, {FIRST + int(found[2]) - 1})", script)
+    return _IDENTIFIER.sub(rf"('{PREFIX}' || :\1)::uuid", drawn)
 
 
 def _environment(url: str, settings: Mapping[str, str]) -> dict[str, str]:

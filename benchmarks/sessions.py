@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import LiteralString
 
 import psycopg
+from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.client import Callers
-from benchmarks.lab import PRODUCTS, Lab, numbered, numbered_range, numbered_sql
+from benchmarks.lab import PRODUCTS, Lab, numbered
 from benchmarks.measure import Pace, Row, Spread, Target, compare, interleave
 from benchmarks.pgbench import Load
 from benchmarks.proxy import counting
@@ -67,7 +69,7 @@ def bare(pools: Pools, url: str, lab: Lab) -> Call:
     return read
 
 
-def plain(pool: AsyncConnectionPool, lab: Lab) -> Call:
+def plain(pool: AsyncConnectionPool[AsyncConnection[TupleRow]], lab: Lab) -> Call:
     """Return a call that reads it as psycopg's documentation would: a transaction block, set_config, the read."""
     tenant = str(lab.tenant.tenant_id)
 
@@ -88,7 +90,9 @@ async def _clients(lab: Lab, callers: int, host: Path | None = None) -> AsyncGen
     async with (
         lab.platform(callers, host=host) as platform,
         Pools(Limits(pool_max_size=callers)) as pools,
-        AsyncConnectionPool(app, min_size=callers, kwargs={"autocommit": True}, open=False) as pool,
+        AsyncConnectionPool[AsyncConnection[TupleRow]](
+            app, min_size=callers, kwargs={"autocommit": True}, open=False
+        ) as pool,
     ):
         yield {
             "session": in_session(platform, lab),
@@ -136,11 +140,11 @@ async def _round_trips(lab: Lab) -> list[Row]:
     ]
 
 
-async def _policy(lab: Lab, pace: Pace, name: str, query: str) -> Row:
+async def _policy(lab: Lab, pace: Pace, name: str, query: LiteralString) -> Row:
     """Send the same statement as a login that the policies bind and as one that they do not."""
     tenant = str(lab.tenant.tenant_id)
-    names = {"tenant_id": f"'{tenant}'", "product_id": numbered_sql("product"), "number": ":product"}
-    script = f"\\set product random({numbered_range(PRODUCTS)})\n{_filled(query, names)};"
+    names = {"tenant_id": f"'{tenant}'", "product_id": "#product", "number": ":product"}
+    script = f"\\draw product {PRODUCTS}\n{_filled(query, names)};"
     inside = SEARCH_PATH | {"app.current_tenant_id": tenant}
     samples = await interleave(
         pace,
@@ -168,10 +172,10 @@ def _filled(query: str, values: Mapping[str, str]) -> str:
 def _buffers(url: str, tenant: str, query: LiteralString) -> int:
     """Return how many buffers the statement touches once its catalogue is warm."""
     values = {"tenant_id": tenant, "product_id": numbered(7), "number": str(numbered(7))[-12:]}
+    explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + query
     with psycopg.connect(url) as connection:
         connection.execute("SELECT set_config('app.current_tenant_id', %s, true)", [tenant])
-        for _ in range(2):
-            cursor = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", values)
-            ((explained,),) = cursor.fetchall()
+        connection.execute(explain, values)
+        (explained,) = connection.execute(explain, values).fetchall()[0]
     plan = explained[0]["Plan"]
     return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]

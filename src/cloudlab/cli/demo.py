@@ -4,31 +4,36 @@ Standard: §11.1 Design Principles
 """
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from cloudlab import config as configuration
-from cloudlab.cli import importing, loading, setup
+from cloudlab.cli import importing, loading, patience, setup
 from cloudlab.cli.report import DemoReport, Invariant, TenantReport, TopProduct, as_dict, render
 from cloudlab.cli.terminal import CHECK_FAILED, Json, err, out, print_json, run
 from cloudlab.config import Config
 from cloudlab.platform import Platform
 from cloudlab.shop import analysis, catalog, files, invariants, readmodels, sample
-from cloudlab.shop.dataset import Dataset
+from cloudlab.shop.dataset import Dataset, sum_of_lines
 from cloudlab.shop.invariants import Verdict
 from cloudlab.tenancy.tenants import Placement, Tenant
 from cloudlab.values import Money
 from cloudlab.worker import Worker
 
+_ORDERS = 1500
+_SEED = 7
+_ORDERS = 1500
+_SEED = 7
 _MOST_VIEWS = 20_000
 _REJECTS = Path("rejects.csv")
 
@@ -45,9 +50,10 @@ class _Shop:
 
 @dataclass(slots=True)
 class _Demo:
-    """One run: quiet or with bars, and how long each phase took."""
+    """One run: quiet or with bars, how long each phase took, and what was loaded."""
 
     quiet: bool
+    loads: dict[str, loading.Loaded] = field(default_factory=dict[str, loading.Loaded])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
     @contextmanager
@@ -60,8 +66,8 @@ class _Demo:
 
 def demo(
     data: Annotated[Path | None, typer.Option(help="A folder of real orders; see `cloudlab import`.")] = None,
-    orders: Annotated[int, typer.Option(min=1, help="Orders generated for each shop without data.")] = 1500,
-    seed: Annotated[int, typer.Option(help="Of the generated year: the same seed, the same year.")] = 7,
+    orders: Annotated[int, typer.Option(min=1, help="Orders generated for each shop without data.")] = _ORDERS,
+    seed: Annotated[int, typer.Option(help="Of the generated year: the same seed, the same year.")] = _SEED,
     as_json: Json = False,
 ) -> None:
     """Start everything, open two shops, trade for a year, check every promise, and say what came of it.
@@ -71,10 +77,14 @@ def demo(
 
     Examples: `cloudlab demo` · `cloudlab demo --data ./shop` · `cloudlab demo --orders 200 --json`
     """
-    report = run(_run(_Demo(quiet=as_json), data, orders, seed))
+    this = _Demo(quiet=as_json)
+    report = run(_run(this, data, orders, seed))
     if as_json:
-        print_json(as_dict(report))
+        print_json(as_dict(report) | {"loads": {name: _counts(load) for name, load in this.loads.items()}})
     else:
+        for name, load in this.loads.items():
+            if not load.orders_new:
+                err.print(f"{name}: all {load.orders_there:,} orders were there already", highlight=False, markup=False)
         render(report, out)
     if not report.is_green or report.rejects_file:
         raise typer.Exit(CHECK_FAILED)
@@ -93,27 +103,27 @@ async def _run(this: _Demo, data: Path | None, orders: int, seed: int) -> DemoRe
             )
             for shop in shops
         }
-        loaded = {shop.tenant_name: await _load(this, platform, tenants[shop.tenant_name], shop) for shop in shops}
+        for shop in shops:
+            this.loads[shop.tenant_name] = await _load(this, platform, tenants[shop.tenant_name], shop)
         with this.phase("browse"):
             for shop in shops:
                 await _browse(this, platform, tenants[shop.tenant_name], shop.dataset, seed)
         with this.phase("catch up"):
             await _catch_up(this, platform)
         with this.phase("check"):
-            verdicts = await _check(platform, list(tenants.values()), shops if data else [])
-            reports = [
-                await _report(platform, tenants[shop.tenant_name], shop.dataset, loaded[shop.tenant_name])
-                for shop in shops
-            ]
-        lag = sum([item.lag_events for shard in config.shards for item in await platform.progress(shard.name)])
+            lag = await _lag(platform)
+            verdicts = await _check(platform, list(tenants.values()), lag)
+            if data:
+                verdicts.append(await _as_the_files(platform, tenants[shops[-1].tenant_name], shops[-1], this.loads))
+            reports = [await _report(platform, tenants[shop.tenant_name], shop, this.loads) for shop in shops]
         return DemoReport(
             tenants=reports,
-            orders_per_second=_rate(loaded.values()),
+            orders_per_second=_rate(this.loads.values()),
             cache_hit_ratio=platform.cache.statistics.hit_ratio,
             projection_lag=lag,
             invariants=verdicts,
             seconds=this.seconds,
-            rejects_file=_write_rejects(shops, loaded.values()),
+            rejects_file=_write_rejects(shops, this.loads.values()),
         )
 
 
@@ -128,11 +138,17 @@ async def _ready(*, quiet: bool) -> Config:
 
 
 def _shops(data: Path | None, orders: int, seed: int) -> list[_Shop]:
-    generated = sample.generate(seed=seed, orders=orders)
-    other = files.read(data) if data else sample.generate(seed=seed + 1, orders=orders)
+    """Return the two shops; another year is traded in tenants of its own, because the same orders cannot differ."""
+    year = "" if (orders, seed) == (_ORDERS, _SEED) else f"-{orders}-{seed}"
+    lamps = sample.generate(seed=seed, orders=orders)
+    if data is None:
+        name, other = f"demo-gifts{year}", sample.generate(seed=seed + 1, orders=orders)
+    else:
+        folder = re.sub("[^a-z0-9]+", "-", data.resolve().name.lower()).strip("-")
+        name, other = f"demo-data-{folder}"[:48], files.read(data)
     return [
-        _Shop("demo-lamps", "us-east-1", Placement.ROW, generated),
-        _Shop("demo-gifts" if data is None else "demo-import", "eu-west-1", Placement.SCHEMA, other),
+        _Shop(f"demo-lamps{year}", "us-east-1", Placement.ROW, lamps),
+        _Shop(name, "eu-west-1", Placement.SCHEMA, other),
     ]
 
 
@@ -156,74 +172,66 @@ async def _browse(this: _Demo, platform: Platform, tenant: Tenant, dataset: Data
             )
             shown.advance(task)
 
-        async with _at_most(16) as start:
-            for sku in views:
-                if sku in known:
-                    await start(look(known[sku].product_id))
-
-
-@asynccontextmanager
-async def _at_most(count: int) -> AsyncGenerator[Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]]:
-    """Run coroutines side by side, so many at a time; leaving the block waits for all of them."""
-    free = asyncio.Semaphore(count)
-    async with asyncio.TaskGroup() as tasks:
-
-        async def hold(work: Coroutine[Any, Any, None]) -> None:
-            try:
-                await work
-            finally:
-                free.release()
-
-        async def start(work: Coroutine[Any, Any, None]) -> None:
-            await free.acquire()
-            tasks.create_task(hold(work))
-
-        yield start
+        await patience.spread((known[sku].product_id for sku in views if sku in known), look, loading.CONCURRENCY)
 
 
 async def _catch_up(this: _Demo, platform: Platform) -> None:
-    behind = sum([item.lag_events for shard in platform.config.shards for item in await platform.progress(shard.name)])
+    behind = await _lag(platform)
     with importing.bars(quiet=this.quiet) as shown:
         task = shown.add_task("worker: events", total=behind or None)
         await Worker(platform).run_until_caught_up(lambda count: shown.advance(task, count))
 
 
-async def _check(platform: Platform, tenants: Sequence[Tenant], imported: Sequence[_Shop]) -> list[Invariant]:
+async def _lag(platform: Platform) -> int:
+    """Return how many events are still to be applied, over all projections and shards."""
+    return sum([item.lag_events for shard in platform.config.shards for item in await platform.progress(shard.name)])
+
+
+async def _check(platform: Platform, tenants: Sequence[Tenant], lag: int) -> list[Invariant]:
     """Check every promise for every tenant; one line each, broken when it is broken for any tenant."""
-    found: list[tuple[Tenant, Verdict]] = []
+    found: list[tuple[str, Verdict]] = []
     for tenant in tenants:
         others = [other.tenant_id for other in tenants if other is not tenant]
         async with platform.session(tenant, readonly=True) as s:
             verdicts = [await invariants.isolated(s, others), *await invariants.check(s)]
             verdicts += [await invariants.summarised(s), await invariants.reconcile(s, platform.analytics)]
-            for shop in imported:
-                if shop.tenant_name == tenant.tenant_name:
-                    verdicts.append(_as_imported(shop.dataset, await invariants.totals(s)))
-        found += [(tenant, verdict) for verdict in verdicts]
-    merged: list[Invariant] = []
-    for name in sorted({verdict.invariant for _, verdict in found}, key=lambda text: (len(text), text)):
-        same = [(tenant, verdict) for tenant, verdict in found if verdict.invariant == name]
-        broken = [(tenant, verdict) for tenant, verdict in same if not verdict.holds]
-        detail = "; ".join(f"{tenant.tenant_name}: {verdict.detail}" for tenant, verdict in broken or same)
-        merged.append(Invariant(name, same[0][1].title, not broken, detail))
-    return merged
+        found += [(tenant.tenant_name, verdict) for verdict in verdicts]
+    title = next(verdict.title for _, verdict in found if verdict.invariant == "I5")
+    found.append(("projections", Verdict("I5", title, lag == 0, f"{lag} events not applied")))
+    return [
+        _merged([(name, verdict) for name, verdict in found if verdict.invariant == invariant])
+        for invariant in dict.fromkeys(verdict.invariant for _, verdict in found)
+    ]
 
 
-def _as_imported(dataset: Dataset, found: invariants.Totals) -> Verdict:
-    """Compare what stands in PostgreSQL with the files, recomputed in decimals."""
-    lines = sum((line.quantity * line.unit_price for order in dataset.orders for line in order.lines), Decimal(0))
-    total = sum((order.total_amount for order in dataset.orders), Decimal(0))
-    holds = (found.orders, found.lines, found.line_amount) == (dataset.order_count, dataset.line_count, lines)
-    return Verdict(
+def _merged(found: Sequence[tuple[str, Verdict]]) -> Invariant:
+    broken = [(name, verdict) for name, verdict in found if not verdict.holds]
+    detail = "; ".join(f"{name}: {verdict.detail}" for name, verdict in broken or found)
+    return Invariant(found[0][1].invariant, found[0][1].title, not broken, detail)
+
+
+async def _as_the_files(
+    platform: Platform, tenant: Tenant, shop: _Shop, loads: Mapping[str, loading.Loaded]
+) -> Invariant:
+    """Compare what stands in PostgreSQL with the files, recomputed in decimals; what was refused is left out."""
+    refused = {reject.row for reject in loads[shop.tenant_name].rejects if reject.file == loading.Phase.ORDERS}
+    orders = [order for order in shop.dataset.orders if order.order_number not in refused]
+    lines = sum(len(order.lines) for order in orders)
+    exact = sum((sum_of_lines(order.lines) for order in orders), Decimal(0))
+    rounded = sum((order.total_amount for order in orders), Decimal(0))
+    async with platform.session(tenant, readonly=True) as s:
+        found = await invariants.totals(s)
+    return Invariant(
         "FILES",
         "PostgreSQL holds what the files say",
-        holds and found.total_amount == total,
-        f"files: {dataset.order_count} orders, {dataset.line_count} lines, {lines} exact, {total} rounded; "
-        f"PostgreSQL: {found.orders} orders, {found.lines} lines, {found.line_amount} exact, {found.total_amount}",
+        (found.orders, found.lines, found.line_amount, found.total_amount) == (len(orders), lines, exact, rounded),
+        f"files: {len(orders)} orders, {lines} lines, {exact} exact, {rounded} rounded; PostgreSQL: "
+        f"{found.orders} orders, {found.lines} lines, {found.line_amount} exact, {found.total_amount} rounded",
     )
 
 
-async def _report(platform: Platform, tenant: Tenant, dataset: Dataset, loaded: loading.Loaded) -> TenantReport:
+async def _report(platform: Platform, tenant: Tenant, shop: _Shop, loads: Mapping[str, loading.Loaded]) -> TenantReport:
+    loaded = loads[shop.tenant_name]
     found = await invariants.analytics_totals(platform.analytics, tenant.tenant_id)
     months = await analysis.revenue_by_month(platform.analytics, tenant.tenant_id)
     top = await analysis.top_products(platform.analytics, tenant.tenant_id, limit=5)
@@ -235,14 +243,14 @@ async def _report(platform: Platform, tenant: Tenant, dataset: Dataset, loaded: 
         region=tenant.region,
         orders=found.orders,
         lines=found.lines,
-        revenue=Money(found.total_amount, dataset.currency),
+        revenue=Money(found.total_amount, shop.dataset.currency),
         orders_per_second=loaded.orders_per_second,
         revenue_by_month=[(month.month, month.revenue) for month in months],
         top_products=[
             TopProduct(sales.sku, known[sales.sku].name if sales.sku in known else "", sales.quantity, sales.revenue)
             for sales in top
         ],
-        rejected=len(dataset.rejects) + len(loaded.rejects),
+        rejected=len(shop.dataset.rejects) + len(loaded.rejects),
     )
 
 
@@ -261,3 +269,12 @@ def _write_rejects(shops: Sequence[_Shop], loads: Iterable[loading.Loaded]) -> s
         return None
     files.write_rejects(refused, _REJECTS)
     return str(_REJECTS)
+
+
+def _counts(loaded: loading.Loaded) -> dict[str, int]:
+    return {
+        "orders_new": loaded.orders_new,
+        "orders_there": loaded.orders_there,
+        "orders_refused": loaded.orders_refused,
+        "credit_notes": loaded.credit_notes,
+    }

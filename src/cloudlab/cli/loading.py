@@ -106,7 +106,7 @@ async def load(
         Unavailable: A server was away for longer than that; the same load continues later.
         CloudLabError: Something went wrong that is no refusal of the shop.
 
-    Cost: 13 round trips and three commits for each order.
+    Cost: 12 round trips and two commits for each order.
     """
     patient = Patient(platform, tenant.tenant_id, patience_seconds)
     loading = _Loading(platform.config, patient, dataset, gateway or Sandbox(), concurrency, progress)

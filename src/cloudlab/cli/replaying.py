@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from uuid import UUID
 
 from cloudlab.cli.patience import Patient, batched
@@ -17,7 +18,7 @@ from cloudlab.session import Session
 from cloudlab.shop import fulfilment, orders
 from cloudlab.shop.dataset import DatasetOrder
 from cloudlab.shop.orders import Order, OrderLine
-from cloudlab.shop.payments import Gateway, PaymentMethod
+from cloudlab.shop.payments import Gateway, PaymentMethod, Receipt
 from cloudlab.values import Money, minor_digits
 
 _LOOK_UP_BATCH = 500
@@ -91,7 +92,7 @@ class Replay:
         tries = 0
         while not is_finished(order):
             try:
-                order = await (self._pay if order.status == "pending_payment" else self._send)(wanted, order)
+                order = await self._deliver(wanted, order)
             except Conflict:
                 # Another load may have taken this step, or our own whose commit was cut off: look where it stands.
                 found = (await self._find([wanted.order_number]))[wanted.order_number]
@@ -107,7 +108,7 @@ class Replay:
     async def _place(self, wanted: DatasetOrder) -> Order:
         lines = [
             OrderLine(
-                _known(self._products, "product", line.sku), line.quantity, Money(line.unit_price, wanted.currency)
+                _known(self._products, "product", line.sku), line.quantity, _money(line.unit_price, wanted.currency)
             )
             for line in wanted.lines
         ]
@@ -124,18 +125,19 @@ class Replay:
             )
         )
 
-    async def _pay(self, wanted: DatasetOrder, order: Order) -> Order:
+    async def _deliver(self, wanted: DatasetOrder, order: Order) -> Order:
+        """Pay an order and send it, in one transaction: the provider was asked before it began."""
         course = _Course.of(wanted)
-        receipt = await self._gateway.capture(
-            idempotency_key=f"{_key(wanted)}:capture", amount=order.total, payment_method=course.payment_method
-        )
-        return await self._patient.committed(lambda s: fulfilment.pay(s, order.order_id, receipt, at=course.paid_at))
-
-    async def _send(self, wanted: DatasetOrder, order: Order) -> Order:
-        course = _Course.of(wanted)
+        receipt: Receipt | None = None
+        if order.status == "pending_payment":
+            receipt = await self._gateway.capture(
+                idempotency_key=f"{_key(wanted)}:capture", amount=order.total, payment_method=course.payment_method
+            )
 
         async def work(s: Session) -> Order:
             sent = order
+            if receipt:
+                sent = await fulfilment.pay(s, sent.order_id, receipt, at=course.paid_at)
             if sent.status == "paid":
                 sent = await fulfilment.prepare(s, sent.order_id, at=course.processing_at)
             if sent.status == "processing":
@@ -153,6 +155,11 @@ class Replay:
 
 def _key(wanted: DatasetOrder) -> str:
     return f"import:{wanted.order_number}"
+
+
+@lru_cache(maxsize=65_536)
+def _money(amount: Decimal, currency: str) -> Money:
+    return Money(amount, currency)  # a shop has few prices and very many lines
 
 
 def _known(ids: Mapping[str, UUID], what: str, name: str) -> UUID:
