@@ -19,10 +19,9 @@ import json
 import signal
 import sys
 from types import ModuleType
-from typing import Any
 
 from benchmarks import cache, events, lab, machine, orders, pages, report, sessions, stack
-from benchmarks.measure import Pace
+from benchmarks.measure import Pace, Row
 
 ALL: dict[str, ModuleType] = {module.NAME: module for module in (orders, events, sessions, pages, cache, stack)}
 
@@ -61,7 +60,7 @@ async def _run(chosen: list[ModuleType], pace: Pace, *, as_json: bool) -> None:
     task = asyncio.current_task()
     if task:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    found: list[dict[str, Any]] = []
+    found: list[Row] = []
     async with lab.running() as here:
         described = machine.describe(here)
         _tell(report.header(described), as_json)
@@ -69,10 +68,15 @@ async def _run(chosen: list[ModuleType], pace: Pace, *, as_json: bool) -> None:
             _tell(report.title(module.NAME, module.METHOD), as_json)
             async with contextlib.aclosing(module.rows(here, pace)) as rows:
                 async for row in rows:
-                    found.append(report.as_dict(row))
+                    found.append(row)
                     _tell(report.line(row), as_json)
+    _tell(report.summary(found), as_json)
     if as_json:
-        print(json.dumps({"machine": described, "rows": found}, indent=2, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"machine": described, "rows": [report.as_dict(row) for row in found]}, indent=2, ensure_ascii=False
+            )
+        )
 
 
 def _tell(text: str, as_json: bool) -> None:

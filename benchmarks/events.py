@@ -23,14 +23,13 @@ METHOD = (
 )
 _STREAMS = 10_000
 _PAGE = 1_000
-_FEED_EVENTS = 50_000
 _DATA = {"order_id": str(numbered(1)), "status": "pending_payment", "note": "x" * 222}
 _JSON = json.dumps(_DATA)
 _TYPE = "BenchHappened"
 
 _STREAM = f"\\draw stream {_STREAMS}\n"
 _APPEND = """
-    SELECT a.last_version, a.last_position, a.recorded_at
+    SELECT a.*
     FROM append_events('Bench', #stream, NULL, :types::varchar[], :data::jsonb[], NULL) AS a
 """
 _INSERT_ONE = "INSERT INTO bench.events (stream, version, data) VALUES (#stream, nextval('bench.version'), :json)"
@@ -118,7 +117,7 @@ def _appending(platform: Platform, lab: Lab, count: int) -> Callable[[], Awaitab
 
 async def _feed(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     """Read pages from the beginning of the feed to its end, again and again."""
-    first, last = await _fill(lab)
+    first, last = await _fill(lab, 10_000 if pace.quick else 50_000)
     positions = list(range(first, last - _PAGE, _PAGE))
     url = lab.urls.worker_url
     async with Pools(lab.config.limits) as pools:
@@ -141,15 +140,15 @@ async def _feed(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     yield compare(NAME, f"feed pages of {_PAGE:,} by pgbench", samples, figure="feed", floor="keys", target=target)
 
 
-async def _fill(lab: Lab) -> tuple[int, int]:
+async def _fill(lab: Lab, count: int) -> tuple[int, int]:
     """Append enough events in one go; return the first and the last position: none is missing between them."""
     async with lab.platform() as platform, platform.session(lab.tenant) as s:
-        for number in range(_FEED_EVENTS // 500):
+        for number in range(count // 500):
             await store.append(
                 s, Stream("Feed", numbered(number)), [NewEvent(_TYPE, _DATA)] * 500, expected_version=None
             )
         ended = await s.fetch_one(_position, "SELECT max(event_position) AS event_position FROM events")
-    return ended - _FEED_EVENTS, ended
+    return ended - count, ended
 
 
 def _position(event_position: int) -> int:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+# How often each connection runs its statements before it counts: after five executions a plan is kept, or is not.
+LEARNING = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -72,7 +75,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a report: what was measured, in which unit, against which floor."""
+    """One line of a report: what was measured, in which unit, against which floor.
+
+    `others` is the share of the machine that other processes used meanwhile.
+    """
 
     benchmark: str
     what: str
@@ -82,6 +88,7 @@ class Row:
     ratio: Spread | None = None
     target: Target | None = None
     detail: str = ""
+    others: float = 0.0
 
     @property
     def met(self) -> bool | None:
@@ -119,6 +126,7 @@ def compare(
 ) -> Row:
     """Make the row of two ways that ran interleaved."""
     above, below = samples[figure], samples[floor]
+    others = median(sample.others for sample in [*above, *below])
     return Row(
         benchmark,
         what,
@@ -127,7 +135,8 @@ def compare(
         Spread.of([sample.rate for sample in below]),
         Spread.of([a.rate / b.rate for a, b in zip(above, below, strict=True)]),
         target,
-        f"{_cost('figure', above)}; {_cost('floor', below)}; others used {_share([*above, *below])} of the machine",
+        f"{_cost('figure', above)}; {_cost('floor', below)}; others used {others:.0%} of the machine",
+        others,
     )
 
 
@@ -138,10 +147,6 @@ def _cost(name: str, samples: Sequence[Sample]) -> str:
     return text + (f", p50 {p50:.2f} ms" if p50 else "") + (f", p99 {p99:.2f} ms" if p99 else "")
 
 
-def _share(samples: Sequence[Sample]) -> str:
-    return f"{100 * median(sample.others for sample in samples):.0f} %"
-
-
 @dataclass(slots=True)
 class Done:
     """What callers did in a slice: how many units in how many seconds, and how long each call took."""
@@ -150,9 +155,10 @@ class Done:
     seconds: float
     latencies: list[float]
 
-    def percentile_ms(self, share: float) -> float:
-        """Return the latency that this share of the calls did not exceed."""
-        return 1000 * sorted(self.latencies)[min(len(self.latencies) - 1, int(share * len(self.latencies)))]
+
+def percentile_ms(seconds: Sequence[float], share: float) -> float:
+    """Return what this share of at least one latency did not exceed."""
+    return 1000 * sorted(seconds)[min(len(seconds) - 1, int(share * len(seconds)))]
 
 
 async def drive(callers: int, seconds: float, call: Callable[[], Awaitable[object]], *, units: int = 1) -> Done:

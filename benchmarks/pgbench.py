@@ -1,6 +1,7 @@
 """pgbench: PostgreSQL's own load generator, written in C. What it reaches with our statements is the floor.
 
-It runs on the same machine and shares its cores with the server, as the Python client does.
+It runs on the same machine and shares its cores with the server, as the Python client does. It connects anew in every
+slice, so each client's first transactions, in which the server learns the statements, are left out.
 """
 
 import asyncio
@@ -8,30 +9,35 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.lab import FIRST, PREFIX, Lab
-from benchmarks.measure import Sample
+from benchmarks.measure import LEARNING, Sample, percentile_ms
 from benchmarks.processor import Used
 from cloudlab.embedded.postgres import find_binaries
 
-_PROCESSED = re.compile(r"actually processed: (\d+)")
-_RATE = re.compile(r"tps = ([\d.]+)")
-_LATENCY = re.compile(r"latency average = ([\d.]+)")
+_FEWEST = 25
 _DRAW = re.compile(r"^\\draw (\w+) (\d+)$", re.MULTILINE)
 _IDENTIFIER = re.compile(r"#([a-z]\w*)")
 _FAILED = re.compile(r"failed transactions: [1-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    """One line of pgbench's log: which client, when it had ended, in seconds since 1970, and how long it took."""
+
+    client: int
+    ended: float
+    seconds: float
 
 
 class Load:
     """A script that so many clients run as one of the logins, each statement prepared once by each client.
 
     In it, `\\draw name 1000` draws one of the first 1,000 identifiers (see lab.numbered), and `#name` stands for it.
-
-    Connecting costs milliseconds of processor time for each client (the password is hashed 4,096 times), so it is
-    measured once and left out.
     """
 
     def __init__(
@@ -48,43 +54,46 @@ class Load:
         self._lab, self._script, self._clients, self._units = lab, _spelled_out(script), clients, units
         self._variables = [f"--define={name}={value}" for name, value in (variables or {}).items()]
         self._environment = _environment(url or lab.urls.app_url, settings or {})
-        self._connecting: tuple[float, float] | None = None
-        self._each = 25
+        self._learning: tuple[float, float] | None = None
+        self._each = _FEWEST
 
     async def __call__(self, seconds: float) -> Sample:
         """Run for whole seconds; for less, which pgbench cannot, as many transactions as should take that long."""
-        if self._connecting is None:
-            self._connecting = await self._connect()
+        if self._learning is None:
+            self._learning = await self._learn(3 if seconds >= 0.25 else 1)
         meter = self._lab.meter()
-        said = await self._run(f"--time={seconds:.0f}" if seconds >= 1 else f"--transactions={self._each}")
+        done = await self._run(f"--time={seconds:.0f}" if seconds >= 1 else f"--transactions={self._each}")
         used = meter.read()
-        rate, done = float(_found(_RATE, said)), int(_found(_PROCESSED, said)) * self._units
-        self._each = max(25, round(rate * seconds / self._clients))
+        rate, latencies = _steady(done, self._clients)
+        self._each = max(_FEWEST, round(rate * seconds / self._clients))
+        units = self._units * max(1, len(done) - LEARNING * self._clients)
         return Sample(
             rate=rate * self._units,
-            client_us=1e6 * max(0.0, used.client - self._connecting[0]) / done,
-            server_us=1e6 * max(0.0, used.server - self._connecting[1]) / done,
+            client_us=1e6 * max(0.0, used.client - self._learning[0]) / units,
+            server_us=1e6 * max(0.0, used.server - self._learning[1]) / units,
+            p50_ms=percentile_ms(latencies, 0.50),
+            p99_ms=percentile_ms(latencies, 0.99),
             others=used.others,
         )
 
-    async def _connect(self) -> tuple[float, float]:
-        """Return the client's and the server's processor time for connecting: the least of three runs, in seconds."""
+    async def _learn(self, times: int) -> tuple[float, float]:
+        """Return the processor time of client and server for connecting and learning, the least of so many runs."""
         runs: list[Used] = []
-        for _ in range(3):
+        for _ in range(times):
             meter = self._lab.meter()
-            await self._run("--transactions=1")
+            await self._run(f"--transactions={LEARNING}")
             runs.append(meter.read())
         return min(used.client for used in runs), min(used.server for used in runs)
 
-    async def _run(self, how_long: str) -> str:
+    async def _run(self, how_long: str) -> list[_Transaction]:
         binaries = find_binaries()
-        with tempfile.TemporaryDirectory(prefix="script-", dir=self._lab.folder) as folder:
+        with tempfile.TemporaryDirectory(prefix="pgbench-", dir=self._lab.folder) as folder:
             file = Path(folder) / "script.sql"
             file.write_text(self._script)
             process = await asyncio.create_subprocess_exec(
                 binaries.program("pgbench"), "--no-vacuum", "--protocol=prepared", how_long,
                 f"--client={self._clients}", f"--jobs={min(self._clients, os.cpu_count() or 1)}",
-                f"--file={file}", *self._variables,
+                f"--file={file}", "--log", f"--log-prefix={folder}/log", *self._variables,
                 env=binaries.environment() | self._environment,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
@@ -94,10 +103,10 @@ class Load:
                 process.kill()
                 await process.wait()
                 raise
-        said = output.decode()
-        if process.returncode or _FAILED.search(said):
-            raise RuntimeError(f"pgbench failed:\n{said}")
-        return said
+            said = output.decode()
+            if process.returncode or _FAILED.search(said):
+                raise RuntimeError(f"pgbench failed:\n{said}")
+            return [_transaction(line) for log in Path(folder).glob("log.*") for line in log.read_text().splitlines()]
 
 
 def _spelled_out(script: str) -> str:
@@ -111,8 +120,19 @@ def _environment(url: str, settings: Mapping[str, str]) -> dict[str, str]:
     return given | {"PGOPTIONS": " ".join(f"-c {name}={value}" for name, value in settings.items())}
 
 
-def _found(pattern: re.Pattern[str], said: str) -> str:
-    match = pattern.search(said)
-    if match is None:
-        raise RuntimeError(f"pgbench said no {pattern.pattern}:\n{said}")
-    return match[1]
+def _transaction(line: str) -> _Transaction:
+    client, _, microseconds, _, epoch, rest = line.split()[:6]
+    return _Transaction(int(client), int(epoch) + int(rest) / 1e6, int(microseconds) / 1e6)
+
+
+def _steady(done: list[_Transaction], clients: int) -> tuple[float, list[float]]:
+    """Return rate and latencies of the time in which the clients had learnt and none had ended.
+
+    Where there is no such time, because behind a lock one client ends before another has begun, it is until the end.
+    """
+    ends = sorted(one.ended for one in done)
+    last = {one.client: one.ended for one in sorted(done, key=lambda one: one.ended)}
+    began = ends[min(LEARNING * clients, len(ends) // 2) - 1]
+    ended = min(last.values()) if min(last.values()) > began else ends[-1]
+    steady = [one.seconds for one in done if began < one.ended <= ended]
+    return len(steady) / (ended - began), steady

@@ -1,12 +1,14 @@
 """The report: figure, floor, ratio and target side by side, for people and as JSON."""
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from benchmarks.measure import Row, Spread
 
 _WIDTH = 118
+_BUSY = 0.25
 _LINE = "  {:<46} {:>21} {:>21} {:>17} {:>8}"
 
 
@@ -41,6 +43,19 @@ def line(row: Row) -> str:
     second = _LINE.format(" ".join(what[1:]), *spreads, "").rstrip()
     told = textwrap.fill(row.detail, _WIDTH, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(part for part in (first, second, told) if part)
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Say how many targets were met, and whether the machine was quiet enough to believe it."""
+    judged = [row for row in rows if row.met is not None]
+    text = f"\n{sum(row.met is True for row in judged)} of {len(judged)} targets met."
+    busy = sum(row.others > _BUSY for row in rows)
+    if not busy:
+        return text
+    return (
+        f"{text} {busy} of {len(rows)} rows were measured while others used more than {_BUSY:.0%} of the machine.\n"
+        "A lone Python process then gets less of it than a floor of many: measure again when it is idle."
+    )
 
 
 def _middle(spread: Spread | None, unit: str) -> str:

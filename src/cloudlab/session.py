@@ -6,10 +6,10 @@ carries nothing from one tenant to the next. They travel with BEGIN and the firs
 Standard: §4.1 Row-Level Security (RLS), §9.2 Row-Level Security
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import LiteralString, TypeVar
+from typing import LiteralString, Protocol, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -22,7 +22,19 @@ from cloudlab.postgres.wire import Command, Connection, command
 from cloudlab.values import Event
 
 T = TypeVar("T")
-Listener = Callable[["Session", Sequence[Event]], Awaitable[None]]
+
+
+class Listener(Protocol):
+    """What wants to write in the transaction of certain events: an inline projection."""
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The types it wants to hear of."""
+        ...
+
+    def __call__(self, s: "Session", events: Sequence[Event]) -> Awaitable[None]:
+        """Hear of events that this session has appended."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,10 @@ class Session:
             wanted = ", ".join(f"{name} {value}" for name, value in params.items())
             raise NotFound(f"there is nothing here with {wanted}")
         return rows[0]
+
+    def listens_to(self, event_types: Iterable[str]) -> bool:
+        """Say whether an inline projection wants to hear of any of these."""
+        return any(not listener.event_types.isdisjoint(event_types) for listener in self._listeners)
 
     async def announce(self, events: Sequence[Event]) -> None:
         """Hand events appended by this transaction to the inline projections, which write in it too."""

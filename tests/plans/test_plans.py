@@ -28,7 +28,7 @@ NOW, ONE = datetime.now(UTC), uuid4()
 VALUES: dict[str, Any] = {
     "tenant_id": ONE, "order_id": ONE, "user_id": ONE, "product_id": ONE, "aggregate_id": ONE, "limit": 21, "sku": "M",
     "created_at": datetime.max.replace(tzinfo=UTC), "aggregate_type": "Order", "after_version": 0,
-    "order_numbers": ["a", "b"], "email": "a@b.c", "vendor_name": "v", "key": "k", "to": "paid", "at": NOW,
+    "order_numbers": ["a", "b"], "email": "a@b.c", "vendor_name": "v", "receipt_key": "k", "to": "paid", "at": NOW,
     "expected_version": 1, "quantity": 1, "price": 1, "currency": "EUR", "status": "held",
 }  # fmt: skip
 
@@ -38,8 +38,7 @@ HOT = {
     "orders.find_by_numbers": (orders, "uq_orders_order_number"),
     "orders.items": (orders, "pk_order_items"),
     "orders.list_for_user": (orders, "idx_orders_user_id_created_at"),
-    "orders.advance": (orders, "pk_orders"),
-    "fulfilment.known": (fulfilment, "uq_payment_transactions_idempotency_key"),
+    "orders.advance_once": (orders, "pk_orders"),
     "fulfilment.deliver": (fulfilment, "idx_shipments_order_id"),
     "fulfilment.reservation": (fulfilment, "pk_inventory_reservations"),
     "fulfilment.receipt_of": (fulfilment, "idx_payments_order_id_status"),
@@ -153,7 +152,7 @@ def test_the_ledger_of_a_product_is_summed_from_its_covering_index(filled: str):
             [tenant[0], tenant[0]],
         ).fetchall()
     plan = "\n".join(str(row[0]) for row in rows)
-    assert "Index Only Scan using idx_inventory_updates_product_id" in plan, plan
+    assert "Index Only Scan using pk_inventory_updates" in plan, plan
 
 
 async def test_the_feed_reads_in_order_without_sorting(platform: Platform, acme: Tenant):

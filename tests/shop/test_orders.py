@@ -247,6 +247,16 @@ async def test_a_receipt_counts_once_and_only_for_the_whole_price(platform: Plat
     await all_hold(platform, tenant)
 
 
+async def test_an_order_is_paid_once_whoever_pays(platform: Platform, tenant: Tenant):
+    async with platform.session(tenant) as s:
+        product = await lamp(s)
+    order = await place(platform, tenant, (product.product_id, 1))
+    found = await asyncio.gather(*(paid(platform, tenant, order) for _ in range(4)), return_exceptions=True)
+    refused = [one for one in found if isinstance(one, BaseException)]
+    assert [type(one) for one in refused] == [IllegalTransition] * 3
+    await all_hold(platform, tenant)
+
+
 async def test_a_stale_version_is_refused_and_so_is_psql(platform: Platform, tenant: Tenant):
     async with platform.session(tenant) as s:
         product = await lamp(s)

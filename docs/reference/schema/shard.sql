@@ -100,7 +100,7 @@ COMMENT ON TYPE shop.user_role IS 'What a user account may do';
 -- Name: append_events(character varying, uuid, integer, character varying[], jsonb[], jsonb); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
-CREATE FUNCTION cloudlab.append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT recorded_at timestamp with time zone) RETURNS record
+CREATE FUNCTION cloudlab.append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT positions bigint[], OUT recorded_at timestamp with time zone) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'cloudlab', 'pg_temp'
     AS $$
@@ -130,22 +130,36 @@ BEGIN
         RAISE EXCEPTION '% % is at version %, not %', p_aggregate_type, p_aggregate_id, coalesce(v_found, 0), p_expected_version
             USING ERRCODE = 'CL501';
     END IF;
-    PERFORM raise_feed_fence();
+    -- The fence: from this mark on, this transaction may still add events.
+    PERFORM pg_advisory_xact_lock_shared((20542::bigint << 48) | CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
+    FROM event_position s;
     recorded_at := clock_timestamp();
-    INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
-                        event_data, metadata, created_at)
-    SELECT v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, n.event_type,
-           last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
-    FROM unnest(p_event_types, p_event_data) WITH ORDINALITY AS n (event_type, event_data, ordinal);
-    last_position := currval('event_position');
+    IF v_count = 1 THEN
+        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                                 event_data, metadata, created_at)
+        VALUES (v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, p_event_types[1], last_version,
+                p_event_data[1], p_metadata, recorded_at)
+        RETURNING e.event_position INTO last_position;
+        positions := ARRAY[last_position];
+        RETURN;
+    END IF;
+    WITH added AS (
+        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                                 event_data, metadata, created_at)
+        SELECT v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, n.event_type,
+               last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
+        FROM unnest(p_event_types, p_event_data) WITH ORDINALITY AS n (event_type, event_data, ordinal)
+        RETURNING e.event_position)
+    SELECT array_agg(a.event_position ORDER BY a.event_position) INTO positions FROM added a;
+    last_position := positions[v_count];
 END
 $$;
 
 --
--- Name: FUNCTION append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: cloudlab; Owner: -
+-- Name: FUNCTION append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT positions bigint[], OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON FUNCTION cloudlab.append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT recorded_at timestamp with time zone) IS 'Appends to one stream of the current tenant, all or none; expected version 0 = new, NULL = any';
+COMMENT ON FUNCTION cloudlab.append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT positions bigint[], OUT recorded_at timestamp with time zone) IS 'Appends to one stream of the current tenant, all or none; expected version 0 = new, NULL = any';
 
 --
 -- Name: current_tenant(); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -327,26 +341,6 @@ $_$;
 COMMENT ON FUNCTION cloudlab.protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) IS 'Enables and forces RLS, adds the restrictive tenant policy and the permissive user policy, and grants';
 
 --
--- Name: raise_feed_fence(); Type: FUNCTION; Schema: cloudlab; Owner: -
---
-
-CREATE FUNCTION cloudlab.raise_feed_fence() RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'cloudlab', 'pg_temp'
-    AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared((20542::bigint << 48) | CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
-    FROM event_position s;
-END
-$$;
-
---
--- Name: FUNCTION raise_feed_fence(); Type: COMMENT; Schema: cloudlab; Owner: -
---
-
-COMMENT ON FUNCTION cloudlab.raise_feed_fence() IS 'Marks, until the transaction ends, from where on it may still add events';
-
---
 -- Name: read_feed(bigint, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -486,7 +480,11 @@ DECLARE
     v_tenant uuid := current_tenant();
     v_item record;
 BEGIN
-    -- Sorted, so that two orders never wait for each other in a circle.
+    INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
+    SELECT v_tenant, i.product_id, p_order_id, p_available * sum(i.quantity), p_reserved * sum(i.quantity), p_reason
+    FROM order_items i WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id;
+    -- Last, so that others wait for the stock as briefly as can be; sorted, so that two orders never wait for each other
+    -- in a circle.
     FOR v_item IN
         SELECT i.product_id, sum(i.quantity)::integer AS quantity FROM order_items i
         WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id ORDER BY i.product_id
@@ -496,9 +494,6 @@ BEGIN
             reserved_quantity = n.reserved_quantity + p_reserved * v_item.quantity
         WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
     END LOOP;
-    INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
-    SELECT v_tenant, i.product_id, p_order_id, p_available * sum(i.quantity), p_reserved * sum(i.quantity), p_reason
-    FROM order_items i WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id;
 END
 $$;
 
@@ -565,23 +560,18 @@ BEGIN
             USING ERRCODE = 'CL200', HINT = 'Every product must exist, be active, and be priced in the currency of the order.';
     END IF;
 
-    -- Sorted, so that two orders never wait for each other in a circle; merged, so that a repeated product is counted once.
-    FOR v_item IN
-        SELECT l.product_id, sum(l.quantity) AS quantity
-        FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity) GROUP BY l.product_id ORDER BY l.product_id
-    LOOP
-        UPDATE inventory n
-        SET available_quantity = n.available_quantity - v_item.quantity,
-            reserved_quantity = n.reserved_quantity + v_item.quantity
-        WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id AND n.available_quantity >= v_item.quantity;
-        IF NOT FOUND THEN
-            SELECT n.available_quantity INTO v_available FROM inventory n
-            WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
-            RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
-                v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_available, 0)
-                USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
-        END IF;
-    END LOOP;
+    -- A look without a lock turns away at once who comes too late; it decides nothing.
+    SELECT l.product_id, sum(l.quantity) AS quantity, n.available_quantity INTO v_item
+    FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity)
+    LEFT JOIN inventory n ON n.tenant_id = v_tenant AND n.product_id = l.product_id
+    GROUP BY l.product_id, n.available_quantity
+    HAVING sum(l.quantity) > coalesce(n.available_quantity, 0)
+    ORDER BY l.product_id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
+            v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_item.available_quantity, 0)
+            USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
+    END IF;
 
     v_total := round(v_lines.subtotal, minor_digits(v_currency));
     INSERT INTO orders (tenant_id, order_id, user_id, order_number, status, currency, subtotal_amount, rounding_amount,
@@ -605,6 +595,25 @@ BEGIN
         'line_count', cardinality(v_lines.numbers), 'placed_at', v_placed_at, 'lines', v_lines.items);
     SELECT a.last_position, a.recorded_at INTO event_position, recorded_at
     FROM append_events('Order', p_order_id, 0, ARRAY['OrderPlaced']::varchar[], ARRAY[event_data], p_metadata) a;
+
+    -- Last, so that others wait for the stock as briefly as can be. Sorted, so that two orders never wait for each other
+    -- in a circle; merged, so that a repeated product is counted once.
+    FOR v_item IN
+        SELECT l.product_id, sum(l.quantity) AS quantity
+        FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity) GROUP BY l.product_id ORDER BY l.product_id
+    LOOP
+        UPDATE inventory n
+        SET available_quantity = n.available_quantity - v_item.quantity,
+            reserved_quantity = n.reserved_quantity + v_item.quantity
+        WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id AND n.available_quantity >= v_item.quantity;
+        IF NOT FOUND THEN
+            SELECT n.available_quantity INTO v_available FROM inventory n
+            WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
+            RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
+                v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_available, 0)
+                USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
+        END IF;
+    END LOOP;
 END
 $$;
 
@@ -3198,7 +3207,7 @@ ALTER TABLE ONLY shop.inventory_reservations
 --
 
 ALTER TABLE ONLY shop.inventory_updates
-    ADD CONSTRAINT pk_inventory_updates PRIMARY KEY (tenant_id, update_id);
+    ADD CONSTRAINT pk_inventory_updates PRIMARY KEY (tenant_id, product_id, update_id) INCLUDE (delta_available, delta_reserved);
 
 --
 -- Name: order_items pk_order_items; Type: CONSTRAINT; Schema: shop; Owner: -
@@ -3382,12 +3391,6 @@ CREATE INDEX idx_credit_notes_user_id ON shop.credit_notes USING btree (tenant_i
 CREATE INDEX idx_inventory_reservations_expires_at ON shop.inventory_reservations USING btree (tenant_id, expires_at) WHERE ((status)::text = 'held'::text);
 
 --
--- Name: idx_inventory_updates_product_id; Type: INDEX; Schema: shop; Owner: -
---
-
-CREATE INDEX idx_inventory_updates_product_id ON shop.inventory_updates USING btree (tenant_id, product_id) INCLUDE (delta_available, delta_reserved);
-
---
 -- Name: idx_order_items_product_id; Type: INDEX; Schema: shop; Owner: -
 --
 
@@ -3529,7 +3532,7 @@ CREATE TRIGGER trg_inventory_updates_append_only BEFORE DELETE OR UPDATE ON shop
 -- Name: orders trg_orders_transition; Type: TRIGGER; Schema: shop; Owner: -
 --
 
-CREATE TRIGGER trg_orders_transition BEFORE UPDATE OF status ON shop.orders FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION shop.check_order_transition();
+CREATE TRIGGER trg_orders_transition BEFORE UPDATE OF status ON shop.orders FOR EACH ROW EXECUTE FUNCTION shop.check_order_transition();
 
 --
 -- Name: orders trg_orders_updated_at; Type: TRIGGER; Schema: shop; Owner: -

@@ -32,8 +32,6 @@ from cloudlab.worker import Worker
 
 _ORDERS = 1500
 _SEED = 7
-_ORDERS = 1500
-_SEED = 7
 _MOST_VIEWS = 20_000
 _REJECTS = Path("rejects.csv")
 

@@ -6,7 +6,7 @@ second time: so an order that was cut off anywhere is finished by another try, a
 
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -41,9 +41,9 @@ class _Course:
     carrier: str
     tracking_number: str
     paid_at: datetime
-    processing_at: datetime
-    shipped_at: datetime
-    delivered_at: datetime
+    processing_at: datetime | None
+    shipped_at: datetime | None
+    delivered_at: datetime | None
 
     @classmethod
     def of(cls, wanted: DatasetOrder) -> "_Course":
@@ -126,13 +126,18 @@ class Replay:
         )
 
     async def _deliver(self, wanted: DatasetOrder, order: Order) -> Order:
-        """Pay an order and send it, in one transaction: the provider was asked before it began."""
+        """Pay an order and send it, in one transaction: the provider was asked before it began.
+
+        What somebody else has begun goes on from now: the times made up for it could lie before theirs.
+        """
         course = _Course.of(wanted)
         receipt: Receipt | None = None
         if order.status == "pending_payment":
             receipt = await self._gateway.capture(
                 idempotency_key=f"{_key(wanted)}:capture", amount=order.total, payment_method=course.payment_method
             )
+        else:
+            course = replace(course, processing_at=None, shipped_at=None, delivered_at=None)
 
         async def work(s: Session) -> Order:
             sent = order

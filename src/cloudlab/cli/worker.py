@@ -12,10 +12,12 @@ from typing import Annotated
 
 import typer
 
-from cloudlab.cli.terminal import Json, err, print_json, run
+from cloudlab.cli.terminal import CHECK_FAILED, Json, err, print_json, run
 from cloudlab.platform import Platform
 from cloudlab.shop import readmodels
 from cloudlab.worker import Worker
+
+log = logging.getLogger(__name__)
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({})))
 
@@ -59,26 +61,26 @@ def worker(
     """
     log_to_stderr()
     events = run(_work(until_caught_up))
-    if as_json:
+    if events is None and until_caught_up:
+        err.print("ended before everything was applied; the next worker goes on from there")
+        raise typer.Exit(CHECK_FAILED)
+    if as_json and until_caught_up:
         print_json({"events": events})
     elif until_caught_up:
         err.print(f"caught up: {events} events")
 
 
-async def _work(until_caught_up: bool) -> int:
-    async with Platform.open(projections=readmodels.ALL) as platform:
-        task = asyncio.ensure_future(
-            Worker(platform).run_until_caught_up() if until_caught_up else _endless(Worker(platform))
-        )
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            return 0
-
-
-async def _endless(worker: Worker) -> int:
-    await worker.run()
-    return 0
+async def _work(until_caught_up: bool) -> int | None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        async with Platform.open(projections=readmodels.ALL) as platform:
+            worker = Worker(platform)
+            if until_caught_up:
+                return await worker.run_until_caught_up()
+            await worker.run()
+    except asyncio.CancelledError:
+        log.info("worker ended by a signal")
+    return None

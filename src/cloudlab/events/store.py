@@ -19,10 +19,10 @@ NEW = 0
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Where an append ended: the stream's version, the position of its last event, and the server's time."""
+    """Where an append ended: the stream's version, the positions of its events, and the server's time."""
 
     last_version: int
-    last_position: int
+    positions: list[int]
     recorded_at: datetime
 
 
@@ -34,7 +34,7 @@ def as_json(value: Mapping[str, Any]) -> str:
     """
     _refuse_floats(value)
     try:
-        return json.dumps(value, default=_text, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, default=_text, ensure_ascii=False)
     except TypeError as error:
         raise InvalidInput(f"this cannot be kept in an event: {error}") from None
 
@@ -48,6 +48,8 @@ def _text(value: object) -> str:
 
 
 def _refuse_floats(value: object) -> None:
+    if isinstance(value, str):
+        return
     if isinstance(value, float):
         raise InvalidInput(f"{value!r} is a float; write amounts as decimal strings")
     if isinstance(value, Mapping):
@@ -83,42 +85,77 @@ async def append(
     Cost: one round trip; locks one row of event_streams until the transaction ends.
     Standard: §3.2 Event Store Schema
     """
+    parameters = _parameters(stream, events, expected_version, metadata)
+    appended = await s.fetch_one(Appended, _APPEND, **parameters)
+    if s.listens_to(event.event_type for event in events):
+        await s.announce(_recorded(s, stream, events, parameters, appended))
+    return appended.last_version
+
+
+async def append_next(
+    s: Session,
+    stream: Stream,
+    events: Sequence[NewEvent],
+    *,
+    expected_version: int,
+    metadata: Mapping[str, Any] | None = None,
+) -> int:
+    """Append with the next statement or with COMMIT, when no inline projection waits for the events.
+
+    For a caller that has locked the aggregate at this version already, so that the version afterwards is known. A
+    conflict is raised by that next statement, or by COMMIT. Arguments and result are those of `append`.
+
+    Cost: none of its own; that of `append` when an inline projection listens.
+    """
+    if s.listens_to(event.event_type for event in events):
+        return await append(s, stream, events, expected_version=expected_version, metadata=metadata)
+    s.queue(_APPEND, **_parameters(stream, events, expected_version, metadata))
+    return expected_version + len(events)
+
+
+_APPEND = """
+    SELECT /* events.append */ a.last_version, a.positions, a.recorded_at
+    FROM append_events(%(aggregate_type)s::varchar, %(aggregate_id)s::uuid, %(expected_version)s::integer,
+                       %(event_types)s::varchar[], %(event_data)s::jsonb[], %(metadata)s::jsonb) AS a
+"""
+
+
+def _parameters(
+    stream: Stream, events: Sequence[NewEvent], expected_version: int | None, metadata: Mapping[str, Any] | None
+) -> dict[str, Any]:
     if not events:
         raise InvalidInput("there is nothing to append: give at least one event")
-    appended = await s.fetch_one(
-        Appended,
-        """
-        SELECT /* events.append */ a.last_version, a.last_position, a.recorded_at
-        FROM append_events(%(aggregate_type)s::varchar, %(aggregate_id)s::uuid, %(expected_version)s::integer,
-                           %(event_types)s::varchar[], %(event_data)s::jsonb[], %(metadata)s::jsonb) AS a
-        """,
-        aggregate_type=stream.aggregate_type,
-        aggregate_id=stream.aggregate_id,
-        expected_version=expected_version,
-        event_types=[event.event_type for event in events],
-        event_data=[as_json(event.data) for event in events],
-        metadata=as_json(metadata) if metadata else None,
-    )
-    first_version = appended.last_version - len(events) + 1
-    first_position = appended.last_position - len(events) + 1
-    await s.announce(
-        [
-            Event(
-                event_position=first_position + number,
-                event_id=None,
-                tenant_id=s.tenant_id,
-                aggregate_type=stream.aggregate_type,
-                aggregate_id=stream.aggregate_id,
-                event_type=event.event_type,
-                event_version=first_version + number,
-                event_data=json.loads(as_json(event.data)),
-                metadata=dict(metadata) if metadata else None,
-                created_at=appended.recorded_at,
-            )
-            for number, event in enumerate(events)
-        ]
-    )
-    return appended.last_version
+    return {
+        "aggregate_type": stream.aggregate_type,
+        "aggregate_id": stream.aggregate_id,
+        "expected_version": expected_version,
+        "event_types": [event.event_type for event in events],
+        "event_data": [as_json(event.data) for event in events],
+        "metadata": as_json(metadata) if metadata else None,
+    }
+
+
+def _recorded(
+    s: Session, stream: Stream, events: Sequence[NewEvent], parameters: Mapping[str, Any], appended: Appended
+) -> list[Event]:
+    """Return the events as a reader would find them."""
+    before = appended.last_version - len(events)
+    metadata = parameters["metadata"]
+    return [
+        Event(
+            event_position=appended.positions[number - 1],
+            event_id=None,
+            tenant_id=s.tenant_id,
+            aggregate_type=stream.aggregate_type,
+            aggregate_id=stream.aggregate_id,
+            event_type=event.event_type,
+            event_version=before + number,
+            event_data=json.loads(data),
+            metadata=json.loads(metadata) if metadata else None,
+            created_at=appended.recorded_at,
+        )
+        for number, (event, data) in enumerate(zip(events, parameters["event_data"], strict=True), 1)
+    ]
 
 
 async def read_stream(s: Session, stream: Stream, *, after_version: int = 0, limit: int = 1000) -> list[Event]:

@@ -1,5 +1,7 @@
 """What becomes of an order once it is placed: paid, prepared, shipped, delivered; or cancelled, or refunded.
 
+The stock is moved last of all, together with COMMIT, so that others wait for it as briefly as can be.
+
 Standard: §3.1 Strong Consistency (CP from CAP)
 """
 
@@ -9,7 +11,7 @@ from uuid import UUID
 
 from cloudlab.errors import InvalidInput
 from cloudlab.session import Session
-from cloudlab.shop.orders import Order, advance, find, record
+from cloudlab.shop.orders import Order, advance, advance_once, find, record
 from cloudlab.shop.payments import PaymentMethod, Receipt
 from cloudlab.values import Money, uuid7
 
@@ -25,11 +27,13 @@ async def pay(
         InvalidInput: The receipt is for another amount than the order's.
         IllegalTransition: The order cannot be paid any more; the money must be given back.
 
-    Cost: three round trips.
+    Cost: two round trips, and COMMIT.
     """
-    if await _known(s, receipt):
+    order = await advance_once(
+        s, order_id, to="paid", at=at, expected_version=expected_version, receipt_key=receipt.idempotency_key
+    )
+    if order is None:
         return await find(s, order_id)
-    order = await advance(s, order_id, to="paid", at=at, expected_version=expected_version)
     if receipt.amount != order.total:
         raise InvalidInput(f"order {order.order_number} costs {order.total}, the receipt is for {receipt.amount}")
     payment_id = uuid7()
@@ -74,7 +78,7 @@ async def pay(
 async def prepare(
     s: Session, order_id: UUID, *, at: datetime | None = None, expected_version: int | None = None
 ) -> Order:
-    """Hand a paid order to the warehouse: paid → processing. Cost: two round trips."""
+    """Hand a paid order to the warehouse: paid → processing. Cost: one round trip, and COMMIT."""
     order = await advance(s, order_id, to="processing", at=at, expected_version=expected_version)
     return await record(s, order, "OrderPrepared")
 
@@ -88,7 +92,7 @@ async def ship(
     at: datetime | None = None,
     expected_version: int | None = None,
 ) -> Order:
-    """Send a prepared order: processing → shipped; its stock is no longer ours. Cost: two round trips."""
+    """Send a prepared order: processing → shipped; its stock is no longer ours. Cost: one round trip, and COMMIT."""
     order = await advance(s, order_id, to="shipped", at=at, expected_version=expected_version)
     s.queue(
         """
@@ -103,14 +107,15 @@ async def ship(
         at=at,
     )
     _queue_reservation(s, order_id, "shipped")
+    await record(s, order, "OrderShipped")
     _queue_stock(s, order_id, available=0, reserved=-1, reason="shipment")
-    return await record(s, order, "OrderShipped")
+    return order
 
 
 async def deliver(
     s: Session, order_id: UUID, *, at: datetime | None = None, expected_version: int | None = None
 ) -> Order:
-    """Record the arrival: shipped → delivered. Cost: two round trips."""
+    """Record the arrival: shipped → delivered. Cost: one round trip, and COMMIT."""
     order = await advance(s, order_id, to="delivered", at=at, expected_version=expected_version)
     s.queue(
         """
@@ -138,12 +143,13 @@ async def cancel(
     Raises:
         IllegalTransition: It is paid already; refund it instead.
 
-    Cost: two round trips.
+    Cost: one round trip, and COMMIT.
     """
     order = await advance(s, order_id, to="cancelled", at=at, expected_version=expected_version)
     _queue_reservation(s, order_id, "released")
+    await record(s, order, "OrderCancelled", reason=reason)
     _queue_stock(s, order_id, available=1, reserved=-1, reason="cancellation")
-    return await record(s, order, "OrderCancelled", reason=reason)
+    return order
 
 
 async def refund(
@@ -171,11 +177,13 @@ async def refund(
         InvalidInput: The receipt is for another amount than the order's.
         IllegalTransition: The order was never paid.
 
-    Cost: four round trips.
+    Cost: three round trips, and COMMIT.
     """
-    if await _known(s, receipt):
+    order = await advance_once(
+        s, order_id, to="refunded", at=at, expected_version=expected_version, receipt_key=receipt.idempotency_key
+    )
+    if order is None:
         return await find(s, order_id)
-    order = await advance(s, order_id, to="refunded", at=at, expected_version=expected_version)
     if receipt.amount != order.total:
         raise InvalidInput(f"order {order.order_number} cost {order.total}, the receipt is for {receipt.amount}")
     payment_id, shipped = await _refund_payment(s, order_id)
@@ -212,12 +220,7 @@ async def refund(
         order_id=order_id,
         refund_id=refund_id,
     )
-    if not shipped:
-        _queue_reservation(s, order_id, "released")
-        _queue_stock(s, order_id, available=1, reserved=-1, reason="cancellation")
-    elif restock:
-        _queue_stock(s, order_id, available=1, reserved=0, reason="return")
-    return await record(
+    await record(
         s,
         order,
         "OrderRefunded",
@@ -227,19 +230,12 @@ async def refund(
         refunded_amount=f"{receipt.amount.amount:.4f}",
         reason=reason,
     )
-
-
-async def _known(s: Session, receipt: Receipt) -> bool:
-    return bool(
-        await s.execute(
-            """
-            SELECT /* fulfilment.known */ FROM payment_transactions
-            WHERE tenant_id = %(tenant_id)s::uuid AND idempotency_key = %(key)s
-            """,
-            tenant_id=s.tenant_id,
-            key=receipt.idempotency_key,
-        )
-    )
+    if not shipped:
+        _queue_reservation(s, order_id, "released")
+        _queue_stock(s, order_id, available=1, reserved=-1, reason="cancellation")
+    elif restock:
+        _queue_stock(s, order_id, available=1, reserved=0, reason="return")
+    return order
 
 
 async def _refund_payment(s: Session, order_id: UUID) -> tuple[UUID, bool]:

@@ -160,9 +160,9 @@ async def place(
     )
     if placed.event_data is None or placed.event_position is None or placed.recorded_at is None:
         return await find(s, placed.order_id)
-    await s.announce(
-        [_event(s, placed.order_id, placed.event_data, placed.event_position, placed.recorded_at, metadata)]
-    )
+    if s.listens_to(("OrderPlaced",)):
+        event = _event(s, placed.order_id, placed.event_data, placed.event_position, placed.recorded_at, metadata)
+        await s.announce([event])
     return _from_event(placed.order_id, placed.event_data)
 
 
@@ -302,14 +302,7 @@ async def list_for_user(s: Session, user_id: UUID, *, limit: int = 20, after: st
     return Page(shown, encode_cursor(listing, [shown[-1].created_at, shown[-1].order_id]) if more else None)
 
 
-async def advance(
-    s: Session,
-    order_id: UUID,
-    *,
-    to: str,
-    at: datetime | None,
-    expected_version: int | None,
-) -> Order:
+async def advance(s: Session, order_id: UUID, *, to: str, at: datetime | None, expected_version: int | None) -> Order:
     """Bring an order into another state; the caller queues what follows from it and appends the event.
 
     Raises:
@@ -319,10 +312,20 @@ async def advance(
 
     Cost: one round trip; locks the order.
     """
+    changed = await advance_once(s, order_id, to=to, at=at, expected_version=expected_version, receipt_key=None)
+    if changed is None:
+        raise VersionConflict(f"order {order_id} is no longer at version {expected_version}")
+    return changed
+
+
+async def advance_once(
+    s: Session, order_id: UUID, *, to: str, at: datetime | None, expected_version: int | None, receipt_key: str | None
+) -> Order | None:
+    """Do as `advance`, unless a receipt under this key is on record: then nothing is changed, and None returned."""
     changed = await s.fetch(
         _order,
         """
-        UPDATE /* orders.advance */ orders
+        UPDATE /* orders.advance_once */ orders
         SET status = %(to)s::order_status, order_version = order_version + 1,
             paid_at = CASE WHEN %(to)s = 'paid' THEN %(at)s::timestamptz ELSE paid_at END,
             processing_at = CASE WHEN %(to)s = 'processing' THEN %(at)s::timestamptz ELSE processing_at END,
@@ -332,6 +335,9 @@ async def advance(
             refunded_at = CASE WHEN %(to)s = 'refunded' THEN %(at)s::timestamptz ELSE refunded_at END
         WHERE tenant_id = %(tenant_id)s::uuid AND order_id = %(order_id)s::uuid
           AND (%(expected_version)s::integer IS NULL OR order_version = %(expected_version)s::integer)
+          AND (%(receipt_key)s::varchar IS NULL OR NOT EXISTS (
+              SELECT FROM payment_transactions AS t
+              WHERE t.tenant_id = %(tenant_id)s::uuid AND t.idempotency_key = %(receipt_key)s::varchar))
         RETURNING order_id, order_number, user_id, status, currency, total_amount, line_count, order_version,
                   placed_at, created_at
         """,
@@ -340,17 +346,20 @@ async def advance(
         tenant_id=s.tenant_id,
         order_id=order_id,
         expected_version=expected_version,
+        receipt_key=receipt_key,
     )
     if changed:
         return changed[0]
     order = await find(s, order_id)
-    raise VersionConflict(f"order {order.order_number} is at version {order.version}, not {expected_version}")
+    if expected_version not in (None, order.version):
+        raise VersionConflict(f"order {order.order_number} is at version {order.version}, not {expected_version}")
+    return None
 
 
 async def record(s: Session, order: Order, event_type: str, **facts: object) -> Order:
     """Append the event of a change of state. It describes the whole order, so that one event makes its row elsewhere.
 
-    Cost: one round trip, with everything queued before.
+    Cost: none of its own: it travels with the next statement or with COMMIT, unless an inline projection listens.
     """
     data = {
         "order_id": order.order_id,
@@ -363,5 +372,5 @@ async def record(s: Session, order: Order, event_type: str, **facts: object) -> 
         "placed_at": order.placed_at,
         **facts,
     }
-    await events.append(s, order.stream, [NewEvent(event_type, data)], expected_version=order.version - 1)
+    await events.append_next(s, order.stream, [NewEvent(event_type, data)], expected_version=order.version - 1)
     return order

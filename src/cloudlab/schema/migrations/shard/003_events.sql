@@ -93,19 +93,8 @@ GRANT EXECUTE ON FUNCTION ensure_event_partitions(integer, timestamp with time z
 SELECT ensure_event_partitions(12);
 
 -- Commit order is not sequence order. An appender therefore holds, until it ends, a shared advisory lock that carries the
--- last position given out before its own; a reader goes no further than the lowest such mark, so it never passes a
--- position that an open transaction may still fill. Shared locks do not wait for one another.
-CREATE FUNCTION raise_feed_fence() RETURNS void
-    LANGUAGE plpgsql
-    SET search_path FROM CURRENT
-    AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared((20542::bigint << 48) | CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
-    FROM event_position s;
-END
-$$;
-COMMENT ON FUNCTION raise_feed_fence() IS 'Marks, until the transaction ends, from where on it may still add events';
-
+-- last position given out before its own (see append_events); a reader goes no further than the lowest such mark, so it
+-- never passes a position that an open transaction may still fill. Shared locks do not wait for one another.
 CREATE FUNCTION feed_horizon() RETURNS bigint
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -155,7 +144,7 @@ COMMENT ON FUNCTION read_feed(bigint, integer) IS 'The next events in order, non
 CREATE FUNCTION append_events(
     p_aggregate_type varchar, p_aggregate_id uuid, p_expected_version integer,
     p_event_types varchar[], p_event_data jsonb[], p_metadata jsonb,
-    OUT last_version integer, OUT last_position bigint, OUT recorded_at timestamp with time zone)
+    OUT last_version integer, OUT last_position bigint, OUT positions bigint[], OUT recorded_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     AS $$
@@ -185,14 +174,28 @@ BEGIN
         RAISE EXCEPTION '% % is at version %, not %', p_aggregate_type, p_aggregate_id, coalesce(v_found, 0), p_expected_version
             USING ERRCODE = 'CL501';
     END IF;
-    PERFORM raise_feed_fence();
+    -- The fence: from this mark on, this transaction may still add events.
+    PERFORM pg_advisory_xact_lock_shared((20542::bigint << 48) | CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
+    FROM event_position s;
     recorded_at := clock_timestamp();
-    INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
-                        event_data, metadata, created_at)
-    SELECT v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, n.event_type,
-           last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
-    FROM unnest(p_event_types, p_event_data) WITH ORDINALITY AS n (event_type, event_data, ordinal);
-    last_position := currval('event_position');
+    IF v_count = 1 THEN
+        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                                 event_data, metadata, created_at)
+        VALUES (v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, p_event_types[1], last_version,
+                p_event_data[1], p_metadata, recorded_at)
+        RETURNING e.event_position INTO last_position;
+        positions := ARRAY[last_position];
+        RETURN;
+    END IF;
+    WITH added AS (
+        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                                 event_data, metadata, created_at)
+        SELECT v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, n.event_type,
+               last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
+        FROM unnest(p_event_types, p_event_data) WITH ORDINALITY AS n (event_type, event_data, ordinal)
+        RETURNING e.event_position)
+    SELECT array_agg(a.event_position ORDER BY a.event_position) INTO positions FROM added a;
+    last_position := positions[v_count];
 END
 $$;
 COMMENT ON FUNCTION append_events(varchar, uuid, integer, varchar[], jsonb[], jsonb) IS
@@ -202,7 +205,6 @@ COMMENT ON FUNCTION append_events(varchar, uuid, integer, varchar[], jsonb[], js
 DROP FUNCTION append_events(varchar, uuid, integer, varchar[], jsonb[], jsonb);
 DROP FUNCTION read_feed(bigint, integer);
 DROP FUNCTION feed_horizon();
-DROP FUNCTION raise_feed_fence();
 DROP FUNCTION ensure_event_partitions(integer, timestamp with time zone);
 DROP TABLE events;
 DROP TABLE event_streams;

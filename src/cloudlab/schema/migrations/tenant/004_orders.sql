@@ -153,7 +153,7 @@ END
 $$;
 COMMENT ON FUNCTION check_order_transition() IS 'Refuses an illegal change of state, whoever asks';
 CREATE TRIGGER trg_orders_transition BEFORE UPDATE OF status ON orders
-    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION check_order_transition();
+    FOR EACH ROW EXECUTE FUNCTION check_order_transition();
 
 -- migrate:down
 DROP TABLE inventory_reservations;

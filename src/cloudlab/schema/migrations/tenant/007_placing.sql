@@ -13,7 +13,11 @@ DECLARE
     v_tenant uuid := current_tenant();
     v_item record;
 BEGIN
-    -- Sorted, so that two orders never wait for each other in a circle.
+    INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
+    SELECT v_tenant, i.product_id, p_order_id, p_available * sum(i.quantity), p_reserved * sum(i.quantity), p_reason
+    FROM order_items i WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id;
+    -- Last, so that others wait for the stock as briefly as can be; sorted, so that two orders never wait for each other
+    -- in a circle.
     FOR v_item IN
         SELECT i.product_id, sum(i.quantity)::integer AS quantity FROM order_items i
         WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id ORDER BY i.product_id
@@ -23,9 +27,6 @@ BEGIN
             reserved_quantity = n.reserved_quantity + p_reserved * v_item.quantity
         WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
     END LOOP;
-    INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
-    SELECT v_tenant, i.product_id, p_order_id, p_available * sum(i.quantity), p_reserved * sum(i.quantity), p_reason
-    FROM order_items i WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id;
 END
 $$;
 COMMENT ON FUNCTION move_order_stock(uuid, integer, integer, varchar) IS
@@ -89,23 +90,18 @@ BEGIN
             USING ERRCODE = 'CL200', HINT = 'Every product must exist, be active, and be priced in the currency of the order.';
     END IF;
 
-    -- Sorted, so that two orders never wait for each other in a circle; merged, so that a repeated product is counted once.
-    FOR v_item IN
-        SELECT l.product_id, sum(l.quantity) AS quantity
-        FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity) GROUP BY l.product_id ORDER BY l.product_id
-    LOOP
-        UPDATE inventory n
-        SET available_quantity = n.available_quantity - v_item.quantity,
-            reserved_quantity = n.reserved_quantity + v_item.quantity
-        WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id AND n.available_quantity >= v_item.quantity;
-        IF NOT FOUND THEN
-            SELECT n.available_quantity INTO v_available FROM inventory n
-            WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
-            RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
-                v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_available, 0)
-                USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
-        END IF;
-    END LOOP;
+    -- A look without a lock turns away at once who comes too late; it decides nothing.
+    SELECT l.product_id, sum(l.quantity) AS quantity, n.available_quantity INTO v_item
+    FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity)
+    LEFT JOIN inventory n ON n.tenant_id = v_tenant AND n.product_id = l.product_id
+    GROUP BY l.product_id, n.available_quantity
+    HAVING sum(l.quantity) > coalesce(n.available_quantity, 0)
+    ORDER BY l.product_id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
+            v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_item.available_quantity, 0)
+            USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
+    END IF;
 
     v_total := round(v_lines.subtotal, minor_digits(v_currency));
     INSERT INTO orders (tenant_id, order_id, user_id, order_number, status, currency, subtotal_amount, rounding_amount,
@@ -129,6 +125,25 @@ BEGIN
         'line_count', cardinality(v_lines.numbers), 'placed_at', v_placed_at, 'lines', v_lines.items);
     SELECT a.last_position, a.recorded_at INTO event_position, recorded_at
     FROM append_events('Order', p_order_id, 0, ARRAY['OrderPlaced']::varchar[], ARRAY[event_data], p_metadata) a;
+
+    -- Last, so that others wait for the stock as briefly as can be. Sorted, so that two orders never wait for each other
+    -- in a circle; merged, so that a repeated product is counted once.
+    FOR v_item IN
+        SELECT l.product_id, sum(l.quantity) AS quantity
+        FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity) GROUP BY l.product_id ORDER BY l.product_id
+    LOOP
+        UPDATE inventory n
+        SET available_quantity = n.available_quantity - v_item.quantity,
+            reserved_quantity = n.reserved_quantity + v_item.quantity
+        WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id AND n.available_quantity >= v_item.quantity;
+        IF NOT FOUND THEN
+            SELECT n.available_quantity INTO v_available FROM inventory n
+            WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
+            RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
+                v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_available, 0)
+                USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
+        END IF;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION place_order(uuid, varchar, uuid, varchar, timestamp with time zone, uuid[], integer[], numeric[],
