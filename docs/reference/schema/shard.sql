@@ -103,6 +103,7 @@ COMMENT ON TYPE shop.user_role IS 'What a user account may do';
 CREATE FUNCTION cloudlab.append_events(p_aggregate_type character varying, p_aggregate_id uuid, p_expected_version integer, p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb, OUT last_version integer, OUT last_position bigint, OUT positions bigint[], OUT recorded_at timestamp with time zone) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'cloudlab', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();
@@ -475,6 +476,7 @@ COMMENT ON FUNCTION shop.check_order_transition() IS 'Refuses an illegal change 
 CREATE FUNCTION shop.move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();
@@ -510,6 +512,7 @@ COMMENT ON FUNCTION shop.move_order_stock(p_order_id uuid, p_available integer, 
 CREATE FUNCTION shop.place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();

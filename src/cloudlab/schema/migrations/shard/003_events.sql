@@ -147,6 +147,7 @@ CREATE FUNCTION append_events(
     OUT last_version integer, OUT last_position bigint, OUT positions bigint[], OUT recorded_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();

@@ -8,6 +8,7 @@
 CREATE FUNCTION move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason varchar) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();
@@ -40,6 +41,7 @@ CREATE FUNCTION place_order(
     OUT recorded_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();
