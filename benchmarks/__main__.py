@@ -34,6 +34,7 @@ def main() -> int:
         seconds=options.seconds or (0.3 if options.quick else 1.0),
         quick=options.quick,
         full=options.full,
+        patience_seconds=options.patience,
     )
     try:
         asyncio.run(_run([ALL[name] for name in options.only or ALL], pace, as_json=options.json))
@@ -53,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON when everything is done")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each comparison (default: 5; quick: 3)")
     parser.add_argument("--seconds", type=float, metavar="S", help="length of a slice (default: 1; quick: 0.3)")
+    parser.add_argument(
+        "--patience", type=float, default=0.0, metavar="S", help="wait so long for an idle machine before each round"
+    )
     return parser
 
 

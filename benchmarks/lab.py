@@ -18,7 +18,6 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from benchmarks.processor import Meter
 from cloudlab.config import Config, DatabaseUrls, Limits
 from cloudlab.embedded import stack
 from cloudlab.embedded.accounts import can_reach, unprivileged
@@ -69,10 +68,6 @@ class Lab:
     def urls(self) -> DatabaseUrls:
         """The logins of the tenant's shard."""
         return shard_config(self.config, self.tenant.shard).urls
-
-    def meter(self) -> Meter:
-        """Begin to measure the processor time of client and PostgreSQL."""
-        return Meter(self.server_pid)
 
     @asynccontextmanager
     async def platform(self, callers: int = 1, *, host: Path | None = None) -> AsyncGenerator[Platform]:

@@ -12,18 +12,25 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+import psutil
+
 # How often each connection runs its statements before it counts: after five executions a plan is kept, or is not.
 LEARNING = 8
+_MOMENT_SECONDS, _IDLE_PERCENT = 0.5, 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long to measure: so many rounds of slices of so many seconds; `quick` leaves cases out, `full` adds rows."""
+    """How long to measure: so many rounds of slices of so many seconds; `quick` leaves cases out, `full` adds rows.
+
+    Before each round a busy machine is waited for, `patience_seconds` at most.
+    """
 
     rounds: int = 5
     seconds: float = 1.0
     quick: bool = False
     full: bool = False
+    patience_seconds: float = 0.0
 
     def callers(self, *wanted: int) -> tuple[int, ...]:
         """Return the numbers of callers to try: the last one only, when it must be quick."""
@@ -109,9 +116,20 @@ async def interleave(pace: Pace, **ways: Way) -> Samples:
         await way(pace.seconds / 4)
     samples: dict[str, list[Sample]] = {name: [] for name in ways}
     for number in range(pace.rounds):
+        await _idle(pace.patience_seconds)
         for name in list(ways) if number % 2 == 0 else reversed(ways):
             samples[name].append(await ways[name](pace.seconds))
     return samples
+
+
+async def _idle(patience_seconds: float) -> None:
+    """Return when the machine has been idle for a moment, or patience is at an end."""
+    until = time.monotonic() + patience_seconds
+    while time.monotonic() < until:
+        psutil.cpu_percent()
+        await asyncio.sleep(_MOMENT_SECONDS)
+        if psutil.cpu_percent() < _IDLE_PERCENT:
+            return
 
 
 def compare(
@@ -147,33 +165,6 @@ def _cost(name: str, samples: Sequence[Sample]) -> str:
     return text + (f", p50 {p50:.2f} ms" if p50 else "") + (f", p99 {p99:.2f} ms" if p99 else "")
 
 
-@dataclass(slots=True)
-class Done:
-    """What callers did in a slice: how many units in how many seconds, and how long each call took."""
-
-    units: int
-    seconds: float
-    latencies: list[float]
-
-
 def percentile_ms(seconds: Sequence[float], share: float) -> float:
     """Return what this share of at least one latency did not exceed."""
     return 1000 * sorted(seconds)[min(len(seconds) - 1, int(share * len(seconds)))]
-
-
-async def drive(callers: int, seconds: float, call: Callable[[], Awaitable[object]], *, units: int = 1) -> Done:
-    """Let so many callers make one call after the other for so long; each call does `units` of what is counted."""
-    latencies: list[float] = []
-    began = time.perf_counter()
-
-    async def caller() -> None:
-        now = time.perf_counter()
-        while now - began < seconds:
-            await call()
-            now, before = time.perf_counter(), now
-            latencies.append(now - before)
-
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(callers):
-            tasks.create_task(caller())
-    return Done(units * len(latencies), time.perf_counter() - began, latencies)

@@ -1,6 +1,5 @@
 """Processor time: what the client, the server and everybody else used between two moments."""
 
-import resource
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,36 +9,30 @@ import psutil
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """Seconds of processor time; `others` is what neither the client nor the server used, as a share of the machine."""
+class Reading:
+    """The clocks at one moment, in seconds: the wall's, the client's, the server's, and that of the whole machine."""
 
+    at: float
     client: float
     server: float
-    others: float
+    machine: float
+
+    def others(self, earlier: "Reading") -> float:
+        """Return which share of the machine neither the client nor the server has used since an earlier reading."""
+        used = self.machine - earlier.machine - (self.client - earlier.client) - (self.server - earlier.server)
+        return max(0.0, used / ((self.at - earlier.at) * (psutil.cpu_count() or 1)))
 
 
 class Meter:
-    """Reads the clocks of this process, of the programs it ran, and of a server with all its backends."""
+    """Reads the clocks of a client, by default this process, and of a server with all its children."""
 
-    def __init__(self, server_pid: int) -> None:
-        self._server = psutil.Process(server_pid)
-        self.start()
+    def __init__(self, server_pid: int, client_pid: int | None = None) -> None:
+        self._server, self._client = psutil.Process(server_pid), psutil.Process(client_pid)
 
-    def start(self) -> None:
-        """Begin to measure, anew if it was measuring before."""
-        self._began = time.perf_counter(), _client(), _tree(self._server), _machine()
-
-    def read(self) -> Used:
-        """Return what was used since the start."""
-        at, client, server, machine = self._began
-        elapsed = (time.perf_counter() - at) * (psutil.cpu_count() or 1)
-        used_here, used_there = _client() - client, _tree(self._server) - server
-        return Used(used_here, used_there, max(0.0, (_machine() - machine - used_here - used_there) / elapsed))
-
-
-def _client() -> float:
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + ended.ru_utime + ended.ru_stime
+    def read(self) -> Reading:
+        """Read all clocks now; a client that has ended is an error of psutil's."""
+        client = self._client.cpu_times()
+        return Reading(time.time(), client.user + client.system, _tree(self._server), _machine())
 
 
 def _tree(process: psutil.Process) -> float:
@@ -49,21 +42,28 @@ def _tree(process: psutil.Process) -> float:
     """
     while True:
         before = process.cpu_times()
-        total = _own(process) + before.children_user + before.children_system
-        for child in process.children():
+        total = _own(process.pid) + before.children_user + before.children_system
+        for pid in _children(process):
             with suppress(psutil.NoSuchProcess, OSError):
-                total += _own(child)
+                total += _own(pid)
         after = process.cpu_times()
         if (before.children_user, before.children_system) == (after.children_user, after.children_system):
             return total
 
 
-def _own(process: psutil.Process) -> float:
+def _children(process: psutil.Process) -> list[int]:
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if listed.exists():
+        return [int(pid) for pid in listed.read_text().split()]
+    return [child.pid for child in process.children()]
+
+
+def _own(pid: int) -> float:
     """Return one process's time, to the nanosecond where the kernel tells: elsewhere it counts in ticks of 10 ms."""
-    exact = Path(f"/proc/{process.pid}/schedstat")
+    exact = Path(f"/proc/{pid}/schedstat")
     if exact.exists():
         return int(exact.read_text().split()[0]) / 1e9
-    times = process.cpu_times()
+    times = psutil.Process(pid).cpu_times()
     return times.user + times.system
 
 

@@ -66,7 +66,7 @@ async def test_a_creation_that_broke_off_is_finished_by_the_same_call(config: Co
     )
     async with await psycopg.AsyncConnection.connect(config.control.owner_url, autocommit=True) as control:
         async with Platform.open(broken) as platform:
-            with pytest.raises(Exception, match=r"no connection|refused"):
+            with pytest.raises(Exception, match=r"did not accept a connection"):
                 await platform.create_tenant("acme", region="us-east-1", placement=placement)
         await control.execute(
             """

@@ -36,7 +36,7 @@ from cloudlab.values import Money
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-CONCURRENCY = 16
+CONCURRENCY = 8
 _BATCH = 50
 _LOOK_UP_BATCH = 500
 _ANALYZE_AFTER_ORDERS = frozenset({50, 500, 5000})

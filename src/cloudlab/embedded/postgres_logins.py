@@ -8,6 +8,7 @@ Standard: §9.2 Access Control
 """
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "application_admin": (),
     "platform_worker": (WORKER,),
 }
+_ATTEMPTS = 10
+_PAUSE_SECONDS = 0.2
 _SHARD_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _RESERVED = frozenset(("postgres", "template0", "template1", CONTROL_DATABASE))
 
@@ -53,19 +56,31 @@ def provision(url: str, shards: Sequence[str], passwords: Mapping[str, str]) -> 
     Raises:
         EmbeddedError: The server refuses; most likely the secrets do not belong to this data.
     """
-    try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-            version = connection.info.parameter_status("server_version") or ""
-            _logins(connection, passwords)
-            _groups(connection)
-            missing = _missing_databases(connection, [CONTROL_DATABASE, *shards])
-            if missing:
-                connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-    except psycopg.Error as error:
-        raise EmbeddedError(f"cannot prepare the databases: {error}".strip()) from error
+    version, missing = _provision_patiently(url, [CONTROL_DATABASE, *shards], passwords)
     if missing:
         _create_databases(url, missing)
     return version.split()[0]
+
+
+def _provision_patiently(url: str, databases: Sequence[str], passwords: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Make logins and groups; return the server's version and the databases that are missing.
+
+    A backend that was killed takes all connections with it and the server recovers: what was cut off is done again.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+                _logins(connection, passwords)
+                _groups(connection)
+                missing = _missing_databases(connection, databases)
+                if missing:
+                    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+                return connection.info.parameter_status("server_version") or "", list(missing)
+        except psycopg.Error as error:
+            if attempt == _ATTEMPTS - 1 or not isinstance(error, psycopg.OperationalError):
+                raise EmbeddedError(f"cannot prepare the databases: {error}".strip()) from error
+            time.sleep(_PAUSE_SECONDS)
+    raise AssertionError("unreachable")
 
 
 def _logins(connection: _Connection, passwords: Mapping[str, str]) -> None:

@@ -13,8 +13,10 @@ Standard: §5.2 Query Patterns
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import lru_cache
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, TypeVar, cast
+from uuid import UUID
 
 from psycopg import AsyncConnection, errors, pq
 from psycopg.abc import PQGen
@@ -27,6 +29,8 @@ T = TypeVar("T")
 
 # What comes after so many is sent unprepared instead of filling the server's memory: about 10 kB each.
 _MOST_PREPARED = 1000
+# Types whose text needs no quotes in an array.
+_PLAIN = frozenset((UUID, int, Decimal, type(None)))
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(%))")
 
 
@@ -100,8 +104,19 @@ def command(
         raise TypeError(f"the statement takes {sorted(names)}, not {sorted(params)}")
     if not names:
         return Command(sql, schema=schema)
-    dumped = Transformer(connection).dump_sequence([params[name] for name in names], [PyFormat.TEXT] * len(names))
+    values = [_plain_array(params[name]) for name in names]
+    dumped = Transformer(connection).dump_sequence(values, [PyFormat.TEXT] * len(names))
     return Command(sql, tuple(dumped), schema)
+
+
+def _plain_array(value: object) -> object:
+    """Write an array of UUIDs, numbers and NULLs: psycopg looks for its dumper and escapes it element by element."""
+    if not isinstance(value, list) or not value:
+        return cast(object, value)
+    items = cast(list[object], value)
+    if not _PLAIN.issuperset(map(type, items)):
+        return items
+    return "{" + ",".join(["NULL" if item is None else str(item) for item in items]) + "}"
 
 
 async def exchange(connection: Connection, commands: Sequence[Command]) -> list[Result]:

@@ -12,22 +12,24 @@ CREATE FUNCTION move_order_stock(p_order_id uuid, p_available integer, p_reserve
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();
-    v_item record;
+    v_product_ids uuid[];
+    v_quantities integer[];
 BEGIN
+    SELECT array_agg(w.product_id), array_agg(w.quantity) INTO v_product_ids, v_quantities
+    FROM (SELECT i.product_id, sum(i.quantity)::integer AS quantity FROM order_items i
+          WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id ORDER BY i.product_id) AS w;
     INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
-    SELECT v_tenant, i.product_id, p_order_id, p_available * sum(i.quantity), p_reserved * sum(i.quantity), p_reason
-    FROM order_items i WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id;
-    -- Last, so that others wait for the stock as briefly as can be; sorted, so that two orders never wait for each other
-    -- in a circle.
-    FOR v_item IN
-        SELECT i.product_id, sum(i.quantity)::integer AS quantity FROM order_items i
-        WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id ORDER BY i.product_id
-    LOOP
-        UPDATE inventory n
-        SET available_quantity = n.available_quantity + p_available * v_item.quantity,
-            reserved_quantity = n.reserved_quantity + p_reserved * v_item.quantity
-        WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
-    END LOOP;
+    SELECT v_tenant, w.product_id, p_order_id, p_available * w.quantity, p_reserved * w.quantity, p_reason
+    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity);
+    -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two orders never wait
+    -- for each other in a circle. One UPDATE for all of them: a statement for each product costs three times as much.
+    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_product_ids)
+    ORDER BY n.product_id FOR NO KEY UPDATE;
+    UPDATE inventory n
+    SET available_quantity = n.available_quantity + p_available * w.quantity,
+        reserved_quantity = n.reserved_quantity + p_reserved * w.quantity
+    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
+    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
 END
 $$;
 COMMENT ON FUNCTION move_order_stock(uuid, integer, integer, varchar) IS
@@ -51,7 +53,8 @@ DECLARE
     v_lines record;
     v_currency varchar := coalesce(p_currency, (
         SELECT p.currency FROM products p WHERE p.tenant_id = v_tenant AND p.product_id = p_product_ids[1]));
-    v_available integer;
+    v_product_ids uuid[];
+    v_quantities integer[];
     v_total numeric(19,4);
 BEGIN
     -- First, because a twin in flight is waited for here, before anything is locked.
@@ -92,13 +95,17 @@ BEGIN
             USING ERRCODE = 'CL200', HINT = 'Every product must exist, be active, and be priced in the currency of the order.';
     END IF;
 
+    -- Merged, so that a repeated product is counted once.
+    SELECT array_agg(w.product_id), array_agg(w.quantity) INTO v_product_ids, v_quantities
+    FROM (SELECT l.product_id, sum(l.quantity)::integer AS quantity
+          FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity)
+          GROUP BY l.product_id ORDER BY l.product_id) AS w;
     -- A look without a lock turns away at once who comes too late; it decides nothing.
-    SELECT l.product_id, sum(l.quantity) AS quantity, n.available_quantity INTO v_item
-    FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity)
-    LEFT JOIN inventory n ON n.tenant_id = v_tenant AND n.product_id = l.product_id
-    GROUP BY l.product_id, n.available_quantity
-    HAVING sum(l.quantity) > coalesce(n.available_quantity, 0)
-    ORDER BY l.product_id LIMIT 1;
+    SELECT w.product_id, w.quantity, n.available_quantity INTO v_item
+    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
+    LEFT JOIN inventory n ON n.tenant_id = v_tenant AND n.product_id = w.product_id
+    WHERE w.quantity > coalesce(n.available_quantity, 0)
+    ORDER BY w.product_id LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
             v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_item.available_quantity, 0)
@@ -115,8 +122,8 @@ BEGIN
     FROM unnest(v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus, v_lines.names, v_lines.quantities,
                 v_lines.prices) AS l (line_number, product_id, vendor_id, sku, name, quantity, price);
     INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
-    SELECT v_tenant, l.product_id, p_order_id, -sum(l.quantity), sum(l.quantity), 'order'
-    FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity) GROUP BY l.product_id;
+    SELECT v_tenant, w.product_id, p_order_id, -w.quantity, w.quantity, 'order'
+    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity);
     INSERT INTO inventory_reservations (tenant_id, order_id, expires_at)
     VALUES (v_tenant, p_order_id, clock_timestamp() + p_hold);
 
@@ -128,24 +135,24 @@ BEGIN
     SELECT a.last_position, a.recorded_at INTO event_position, recorded_at
     FROM append_events('Order', p_order_id, 0, ARRAY['OrderPlaced']::varchar[], ARRAY[event_data], p_metadata) a;
 
-    -- Last, so that others wait for the stock as briefly as can be. Sorted, so that two orders never wait for each other
-    -- in a circle; merged, so that a repeated product is counted once.
-    FOR v_item IN
-        SELECT l.product_id, sum(l.quantity) AS quantity
-        FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity) GROUP BY l.product_id ORDER BY l.product_id
-    LOOP
-        UPDATE inventory n
-        SET available_quantity = n.available_quantity - v_item.quantity,
-            reserved_quantity = n.reserved_quantity + v_item.quantity
-        WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id AND n.available_quantity >= v_item.quantity;
-        IF NOT FOUND THEN
-            SELECT n.available_quantity INTO v_available FROM inventory n
-            WHERE n.tenant_id = v_tenant AND n.product_id = v_item.product_id;
-            RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
-                v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_available, 0)
-                USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
-        END IF;
-    END LOOP;
+    -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two orders never wait
+    -- for each other in a circle.
+    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_product_ids)
+    ORDER BY n.product_id FOR NO KEY UPDATE;
+    SELECT w.product_id, w.quantity, n.available_quantity INTO v_item
+    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
+    LEFT JOIN inventory n ON n.tenant_id = v_tenant AND n.product_id = w.product_id
+    WHERE w.quantity > coalesce(n.available_quantity, 0)
+    ORDER BY w.product_id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
+            v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_item.available_quantity, 0)
+            USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
+    END IF;
+    UPDATE inventory n
+    SET available_quantity = n.available_quantity - w.quantity, reserved_quantity = n.reserved_quantity + w.quantity
+    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
+    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
 END
 $$;
 COMMENT ON FUNCTION place_order(uuid, varchar, uuid, varchar, timestamp with time zone, uuid[], integer[], numeric[],
