@@ -186,7 +186,7 @@ class _Pen:
                 f"{tenant.orders:,}",
                 f"{tenant.lines:,}",
                 str(tenant.revenue),
-                f"{tenant.orders_per_second:,.0f}" if tenant.orders_per_second else "loaded before",
+                f"{tenant.orders_per_second:,.0f}" if tenant.orders_per_second else "-",
             )
         hits = report.cache_hit_ratio
         facts = [f"{report.orders_per_second:,.0f} orders/s in all"] if report.orders_per_second else []
