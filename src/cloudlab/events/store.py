@@ -88,7 +88,7 @@ async def append(
     parameters = _parameters(stream, events, expected_version, metadata)
     appended = await s.fetch_one(Appended, _APPEND, **parameters)
     if s.listens_to(event.event_type for event in events):
-        await s.announce(_recorded(s, stream, events, parameters, appended))
+        await s.announce(recorded(s, stream, events, parameters, appended))
     return appended.last_version
 
 
@@ -135,7 +135,7 @@ def _parameters(
     }
 
 
-def _recorded(
+def recorded(
     s: Session, stream: Stream, events: Sequence[NewEvent], parameters: Mapping[str, Any], appended: Appended
 ) -> list[Event]:
     """Return the events as a reader would find them."""

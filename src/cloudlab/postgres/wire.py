@@ -31,6 +31,7 @@ T = TypeVar("T")
 _MOST_PREPARED = 1000
 # Types whose text needs no quotes in an array.
 _PLAIN = frozenset((UUID, int, Decimal, type(None)))
+_TEXTS = frozenset((str, type(None)))
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(%))")
 
 
@@ -110,13 +111,22 @@ def command(
 
 
 def _plain_array(value: object) -> object:
-    """Write an array of UUIDs, numbers and NULLs: psycopg looks for its dumper and escapes it element by element."""
+    """Write an array of UUIDs, numbers, texts and NULLs: psycopg escapes them one by one, each with its own dumper."""
     if not isinstance(value, list) or not value:
         return cast(object, value)
     items = cast(list[object], value)
-    if not _PLAIN.issuperset(map(type, items)):
-        return items
-    return "{" + ",".join(["NULL" if item is None else str(item) for item in items]) + "}"
+    kinds = set(map(type, items))
+    if _PLAIN.issuperset(kinds):
+        return "{" + ",".join(["NULL" if item is None else str(item) for item in items]) + "}"
+    if _TEXTS.issuperset(kinds):
+        texts = cast(list[str | None], value)
+        return "{" + ",".join(["NULL" if text is None else _quoted(text) for text in texts]) + "}"
+    return items
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 async def exchange(connection: Connection, commands: Sequence[Command]) -> list[Result]:
