@@ -7,13 +7,28 @@ Standard: §1.1 Technology Stack, §1.2 Data Domain Mapping
 """
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, LiteralString, cast
+from typing import Any, Final, LiteralString, cast
+from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
-from cloudlab.errors import CloudLabError, Unavailable
+from cloudlab.errors import CloudLabError, InvalidInput, Unavailable
+
+_EXCHANGING: Final = "exchanging"
+
+
+def _quoted(name: str) -> str:
+    """Return an identifier of ClickHouse for a place that takes no parameter.
+
+    Raises:
+        InvalidInput: It is not plain letters, digits and underscores.
+    """
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise InvalidInput(f"{name!r} is no name of a ClickHouse table or database")
+    return f"`{name}`"
 
 
 class Analytics:
@@ -24,6 +39,7 @@ class Analytics:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._database = urlsplit(url).path.strip("/") or "default"
         self._client: Any = None  # a clickhouse_connect Client, whose methods are untyped
         self._connecting = asyncio.Lock()
 
@@ -61,6 +77,43 @@ class Analytics:
         client = await self._connected()
         result = await self._run(lambda: client.query(query, parameters=given))
         return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+
+    async def shadow(self, name: str, tables: Sequence[str]) -> tuple["Analytics", bool]:
+        """Return a second database with empty tables like these, and whether it had to be made.
+
+        For building a copy beside the live tables; `exchange` puts it in their place.
+        """
+        copy = f"{self._database}_rebuild_{name}"
+        found = await self.query("SELECT name FROM system.tables WHERE database = {copy:String}", {"copy": copy})
+        names = {row["name"] for row in found}
+        if _EXCHANGING in names:
+            # An exchange was cut off: nobody knows which of the tables here are the old ones.
+            await self._command("DROP DATABASE {copy:Identifier}", {"copy": copy})
+            names.clear()
+        await self._command("CREATE DATABASE IF NOT EXISTS {copy:Identifier} ENGINE = Atomic", {"copy": copy})
+        for table in tables:
+            # ClickHouse takes no parameters behind AS.
+            like = f" AS {_quoted(self._database)}.{_quoted(table)}"
+            await self._command(
+                "CREATE TABLE IF NOT EXISTS {copy:Identifier}.{table:Identifier}" + like, {"copy": copy, "table": table}
+            )
+        return Analytics(urlsplit(self._url)._replace(path=f"/{copy}").geturl()), not names.issuperset(tables)
+
+    async def exchange(self, copy: "Analytics", tables: Sequence[str]) -> None:
+        """Put the tables of a copy in the place of those here, each at once for all readers, and drop what was here."""
+        names = {"copy": copy._database, "live": self._database}
+        await self._command("CREATE TABLE {copy:Identifier}." + _EXCHANGING + " (n UInt8) ENGINE = TinyLog", names)
+        for table in tables:
+            await self._command(
+                "EXCHANGE TABLES {copy:Identifier}.{table:Identifier} AND {live:Identifier}.{table:Identifier}",
+                names | {"table": table},
+            )
+        await self._command("DROP DATABASE {copy:Identifier}", names)
+
+    async def _command(self, statement: str, parameters: Mapping[str, object]) -> None:
+        given = dict(parameters)
+        client = await self._connected()
+        await self._run(lambda: client.command(statement, parameters=given))
 
     async def _run(self, call: Any) -> Any:  # noqa: ANN401  the client's results have no common type
         try:

@@ -177,6 +177,13 @@ class WrongShard(Unavailable):
     hint = "Read the tenant's placement again."
 
 
+class LeaseLost(Unavailable):
+    """Another worker has this lane of the projection now."""
+
+    code = "CL605"
+    hint = "Nothing of this batch was kept; the other worker applies it."
+
+
 class CommitUnknown(Unavailable):
     """The connection was lost while committing; the transaction may or may not have happened."""
 
@@ -249,6 +256,7 @@ def _raised(kind: type[CloudLabError]) -> Callable[[psycopg.errors.Diagnostic, s
 _BY_SQLSTATE: dict[str, Callable[[psycopg.errors.Diagnostic, str], CloudLabError]] = {
     "CL001": _raised(WrongShard),
     "CL002": _raised(TenantSuspended),
+    "CL003": _raised(LeaseLost),
     "CL200": _raised(NotFound),
     "CL400": _raised(InvalidInput),
     "CL402": _raised(BadMoney),

@@ -20,8 +20,10 @@ from cloudlab.combining import MOST_TOGETHER, Combiner
 from cloudlab.config import Config
 from cloudlab.errors import CloudLabError, SerializationFailed, TenantSuspended, WrongShard
 from cloudlab.events import feed
-from cloudlab.events.projections import InlineProjection, Progress, Projection, Stores, progress, run_batch
+from cloudlab.events.projections import Following, InlineProjection, Stores
+from cloudlab.events.readers import Readers
 from cloudlab.events.together import StreamAppend, append_each
+from cloudlab.postgres.doorbell import Doorbell
 from cloudlab.postgres.pool import Pools
 from cloudlab.session import Scope, Session, open_session
 from cloudlab.tenancy import tenants
@@ -43,17 +45,17 @@ class Platform:
         config: Config,
         pools: Pools,
         stores: Stores,
-        inline: Sequence[InlineProjection],
-        projections: Sequence[Projection],
+        projections: Sequence[InlineProjection | Following],
+        doorbell: Doorbell,
         combiners: dict[tuple[UUID, object], Combiner[Any, Any]],
     ) -> None:
         self.config = config
         self.cache = stores.cache
         self.analytics = stores.analytics
-        self.projections = tuple(projections)
+        self.readers = Readers(config, pools, stores, projections)
         self._pools = pools
-        self._stores = stores
-        self._inline = tuple(inline)
+        self._doorbell = doorbell
+        self._inline = tuple(item for item in projections if isinstance(item, InlineProjection))
         self._routes: dict[str | UUID, Tenant] = {}
         self._combiners = combiners
 
@@ -66,7 +68,7 @@ class Platform:
         cls,
         config: Config | str | Path | None = None,
         *,
-        projections: Sequence[InlineProjection | Projection] = (),
+        projections: Sequence[InlineProjection | Following] = (),
     ) -> AsyncGenerator["Platform"]:
         """Open the stores of an installation; leaving the block closes every connection.
 
@@ -88,9 +90,9 @@ class Platform:
             stack.push_async_callback(analytics.close)
             combiners: dict[tuple[UUID, object], Combiner[Any, Any]] = {}
             stack.push_async_callback(_close_all, combiners)
-            inline = [item for item in projections if isinstance(item, InlineProjection)]
-            others = [item for item in projections if isinstance(item, Projection)]
-            yield cls(loaded, pools, Stores(cache, analytics), inline, others, combiners)
+            doorbell = Doorbell(pools)
+            stack.push_async_callback(doorbell.close)
+            yield cls(loaded, pools, Stores(cache, analytics), projections, doorbell, combiners)
 
     async def create_tenant(
         self, name: str, *, region: str | None = None, placement: Placement | str = Placement.ROW
@@ -143,6 +145,8 @@ class Platform:
         try:
             async with open_session(self._pools, url, scope, self.config.limits, self._inline) as s:
                 yield s
+            if s.has_appended:
+                self._doorbell.ring(url)
         except WrongShard:
             self.forget(tenant)
             raise
@@ -233,15 +237,6 @@ class Platform:
         return await self.combine(
             tenant, append_each, StreamAppend(stream, events, expected_version, metadata), key=_stream_of
         )
-
-    async def run_projection(self, shard: str, projection: Projection) -> int:
-        """Apply the next batch of a shard's feed; return how many events it read. See `projections.run_batch`."""
-        url = shard_config(self.config, shard).urls.worker_url
-        return await run_batch(self._pools, url, self._stores, projection)
-
-    async def progress(self, shard: str) -> list[Progress]:
-        """Return how far each projection has read a shard's feed."""
-        return await progress(self._pools, shard_config(self.config, shard).urls.worker_url)
 
     async def read_feed(self, shard: str, *, after: int | None = None, limit: int = 100) -> list[Event]:
         """Return events of a shard's feed, of all its tenants: those behind a position, or the last ones there are."""

@@ -59,6 +59,7 @@ class Session:
         self.scope = scope
         self._transaction = transaction
         self._listeners = listeners
+        self.has_appended = False
 
     def __repr__(self) -> str:
         return f"<Session of tenant {self.scope.tenant_id}: {self._transaction!r}>"
@@ -97,6 +98,10 @@ class Session:
             wanted = ", ".join(f"{name} {value}" for name, value in params.items())
             raise NotFound(f"there is nothing here with {wanted}")
         return rows[0]
+
+    def note_append(self) -> None:
+        """Remember that this transaction appends events, so that the readers of the feed are woken once it commits."""
+        self.has_appended = True
 
     def listens_to(self, event_types: Iterable[str]) -> bool:
         """Say whether an inline projection wants to hear of any of these."""

@@ -1,6 +1,6 @@
 """The worker: the loops that run behind the requests.
 
-Any number of workers may run; each projection of each shard is advanced by one of them at a time.
+Any number of workers may run: they divide the lanes of each projection of each shard among themselves.
 
 Standard: §3.1 Eventual Consistency (AP from CAP), §7.1 Time-Based Partitioning
 """
@@ -9,15 +9,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from cloudlab.errors import CloudLabError
-from cloudlab.events.projections import Projection
+from cloudlab.errors import CloudLabError, ProjectionFailed
+from cloudlab.events.follower import Follower
+from cloudlab.events.steering import Progress
 from cloudlab.platform import Platform
 
 log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.1
+_LOOK_SECONDS = 0.03
 _PARTITIONS_EVERY_SECONDS = 3600.0
-_LONGEST_BACKOFF_SECONDS = 30.0
 _FAILURES_BEFORE_GIVING_UP = 5
 
 
@@ -26,65 +26,80 @@ class Worker:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+        self._applied = 0
+        self._followers: dict[tuple[str, str], Follower] = {}
+
+    @property
+    def lanes(self) -> dict[tuple[str, str], set[int]]:
+        """The lanes this worker is at work on, by shard and projection."""
+        return {place: follower.lanes for place, follower in self._followers.items()}
 
     async def run(self) -> None:
-        """Work until cancelled. A failing projection is retried with growing pauses and holds up no other."""
+        """Work until cancelled. A failing lane is retried with growing pauses and holds up no other."""
         async with asyncio.TaskGroup() as tasks:
             for shard in self._platform.config.shards:
                 tasks.create_task(self._keep_partitions(shard.name))
-                for projection in self._platform.projections:
-                    tasks.create_task(self._follow(shard.name, projection))
+            tasks.create_task(self._follow_all())
 
     async def run_until_caught_up(self, progress: Callable[[int], None] | None = None) -> int:
-        """Apply everything committed so far and return how many events were read.
+        """Apply everything committed so far and return how many events were applied.
 
         Args:
-            progress: Told the number of events read in each batch.
+            progress: Told how many positions of the feed were passed since the last time, over all lanes.
 
         Raises:
-            CloudLabError: A projection failed five times in a row; its checkpoint stands before the batch that failed.
+            ProjectionFailed: A lane failed five times in a row; its checkpoint stands before the batch that failed.
         """
-        runs = [
-            self._drain(shard.name, projection, progress)
-            for shard in self._platform.config.shards
-            for projection in self._platform.projections
-        ]
-        return sum(await asyncio.gather(*runs))
+        before = self._applied
+        following = asyncio.create_task(self._follow_all())
+        try:
+            left: int | None = None
+            while left != 0:
+                await asyncio.wait([following], timeout=_LOOK_SECONDS)
+                if following.done():
+                    following.result()
+                self._check_failures()
+                now = await self._left()
+                if progress and left is not None and now is not None and now < left:
+                    progress(left - now)
+                left = now
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
+        return self._applied - before
 
-    async def _drain(self, shard: str, projection: Projection, progress: Callable[[int], None] | None) -> int:
-        total = failures = 0
-        while True:
-            try:
-                count = await self._platform.run_projection(shard, projection)
-            except CloudLabError:
-                failures += 1
-                if failures == _FAILURES_BEFORE_GIVING_UP:
-                    raise
-                await asyncio.sleep(0.1 * 2**failures)
-                continue
-            failures = 0
-            total += count
-            if progress and count:
-                progress(count)
-            if not count:
-                if await self._lag(shard, projection) == 0:
-                    return total
-                await asyncio.sleep(_POLL_SECONDS / 5)  # another worker holds it, or a writer is still open
+    async def _left(self) -> int | None:
+        """Return how many positions are still to be passed, None while a projection is not known yet."""
+        names = {projection.name for projection in self._platform.readers.projections}
+        left = 0
+        for shard in self._platform.config.shards:
+            progress = await self._platform.readers.progress(shard.name)
+            lanes = [item for item in progress if item.projection_name in names]
+            if {item.projection_name for item in lanes} != names:
+                return None
+            for item in lanes:
+                _refuse_paused(shard.name, item)
+                left += item.lag_events
+        return left
 
-    async def _lag(self, shard: str, projection: Projection) -> int:
-        known = {item.projection_name: item.lag_events for item in await self._platform.progress(shard)}
-        return known.get(projection.name, 1)
+    def _check_failures(self) -> None:
+        for follower in self._followers.values():
+            if follower.failures >= _FAILURES_BEFORE_GIVING_UP and follower.last_failure:
+                raise follower.last_failure
 
-    async def _follow(self, shard: str, projection: Projection) -> None:
-        pause = _POLL_SECONDS
-        while True:
-            try:
-                count = await self._platform.run_projection(shard, projection)
-                pause = 0.0 if count else _POLL_SECONDS
-            except CloudLabError:
-                # Logged and put on record where it happened; here it only slows this projection down.
-                pause = min(max(pause, _POLL_SECONDS) * 2, _LONGEST_BACKOFF_SECONDS)
-            await asyncio.sleep(pause)
+    def _count(self, events: int) -> None:
+        self._applied += events
+
+    async def _follow_all(self) -> None:
+        readers = self._platform.readers
+        async with asyncio.TaskGroup() as tasks:
+            for shard in self._platform.config.shards:
+                watch = readers.watch(shard.name)
+                tasks.create_task(watch.run())
+                for projection in readers.projections:
+                    follower = readers.follower(shard.name, projection, watch, self._count)
+                    self._followers[shard.name, projection.name] = follower
+                    tasks.create_task(follower.run())
 
     async def _keep_partitions(self, shard: str) -> None:
         while True:
@@ -94,3 +109,12 @@ class Worker:
             except CloudLabError as error:
                 log.warning("partitions not ensured", extra={"shard": shard, "error": repr(error)})
             await asyncio.sleep(_PARTITIONS_EVERY_SECONDS)
+
+
+def _refuse_paused(shard: str, item: Progress) -> None:
+    """Refuse to wait for a lane that will not move."""
+    if item.state == "paused" and item.lag_events:
+        raise ProjectionFailed(
+            f"projection {item.projection_name} is paused on {shard}",
+            hint="`cloudlab projection resume` lets it go on.",
+        )

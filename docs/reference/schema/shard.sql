@@ -97,6 +97,31 @@ CREATE TYPE shop.user_role AS ENUM (
 COMMENT ON TYPE shop.user_role IS 'What a user account may do';
 
 --
+-- Name: advance_lane(character varying, integer, uuid, bigint, bigint, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.advance_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_upto bigint, p_epoch integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE projection_checkpoints c
+    SET event_position = p_upto, epoch = p_epoch, failed_attempts = 0, last_error = NULL
+    WHERE c.projection_name = p_name AND c.lane = p_lane AND c.owner_id = p_worker AND c.lease_epoch = p_lease_epoch
+      AND c.event_position <= p_upto;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'lane % of % has another owner now', p_lane, p_name USING ERRCODE = 'CL003';
+    END IF;
+END
+$$;
+
+--
+-- Name: FUNCTION advance_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_upto bigint, p_epoch integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.advance_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_upto bigint, p_epoch integer) IS 'Moves a checkpoint, in the transaction of what was applied, unless the lane has gone to another worker';
+
+--
 -- Name: append_events(character varying, uuid, integer, character varying[], jsonb[], jsonb); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -263,6 +288,242 @@ $$;
 COMMENT ON FUNCTION cloudlab.append_streams_all(p_aggregate_types character varying[], p_aggregate_ids uuid[], p_expected_versions integer[], p_event_counts integer[], p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb[], OUT last_versions integer[], OUT found_versions integer[], OUT positions bigint[], OUT recorded_at timestamp with time zone) IS 'Appends to many different streams of the current tenant, all or none';
 
 --
+-- Name: batch_events(bigint, bigint, integer, integer, character varying[], bigint[]); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.batch_events(p_after bigint, p_upto bigint, p_lane integer, p_lanes integer, p_types character varying[], p_waiting bigint[]) RETURNS TABLE(event_position bigint, event_id uuid, tenant_id uuid, aggregate_type character varying, aggregate_id uuid, event_type character varying, event_version integer, event_data jsonb, metadata jsonb, created_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT e.event_position, e.event_id, e.tenant_id, e.aggregate_type, e.aggregate_id, e.event_type, e.event_version,
+           e.event_data, e.metadata, e.created_at
+    FROM cloudlab.events e
+    WHERE e.event_position > p_after AND e.event_position <= p_upto AND e.tenant_id = cloudlab.current_tenant()
+      AND cloudlab.lane_of(e.aggregate_id, p_lanes) = p_lane AND e.event_type = ANY (p_types)
+      AND e.event_position <> ALL (p_waiting)
+$$;
+
+--
+-- Name: FUNCTION batch_events(p_after bigint, p_upto bigint, p_lane integer, p_lanes integer, p_types character varying[], p_waiting bigint[]); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.batch_events(p_after bigint, p_upto bigint, p_lane integer, p_lanes integer, p_types character varying[], p_waiting bigint[]) IS 'The current tenant''s events of one lane and some types between two positions, without those that must wait';
+
+--
+-- Name: begin_lane(character varying, integer, uuid, bigint, integer, character varying[], boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.begin_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean, OUT after bigint, OUT upto bigint, OUT epoch integer, OUT failed_attempts integer, OUT lane_count integer, OUT waiting bigint[]) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_has_parked boolean;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'the feed is read in READ COMMITTED only' USING ERRCODE = '25001',
+            HINT = 'An older snapshot would hide events below the horizon.';
+    END IF;
+    SELECT c.event_position, coalesce((SELECT i.epoch FROM shard_identity i), 1), c.failed_attempts, p.lane_count,
+           EXISTS (SELECT FROM parked_events k WHERE k.projection_name = p_name)
+    INTO after, epoch, failed_attempts, lane_count, v_has_parked
+    FROM projection_checkpoints c
+    JOIN projections p ON p.projection_name = c.projection_name
+    WHERE c.projection_name = p_name AND c.lane = p_lane AND c.owner_id = p_worker AND c.lease_epoch = p_lease_epoch;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'lane % of % has another owner now', p_lane, p_name USING ERRCODE = 'CL003';
+    END IF;
+    upto := feed_window(after, p_size, p_beyond_horizon);
+    waiting := '{}';
+    IF v_has_parked THEN
+        SELECT coalesce(array_agg(e.event_position), '{}') INTO waiting
+        FROM events e
+        WHERE e.event_position > after AND e.event_position <= upto AND lane_of(e.aggregate_id, lane_count) = p_lane
+          AND e.event_type = ANY (p_types)
+          AND EXISTS (SELECT FROM parked_events k WHERE k.projection_name = p_name AND k.aggregate_id = e.aggregate_id);
+    END IF;
+END
+$$;
+
+--
+-- Name: FUNCTION begin_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean, OUT after bigint, OUT upto bigint, OUT epoch integer, OUT failed_attempts integer, OUT lane_count integer, OUT waiting bigint[]); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.begin_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean, OUT after bigint, OUT upto bigint, OUT epoch integer, OUT failed_attempts integer, OUT lane_count integer, OUT waiting bigint[]) IS 'From where to where the next batch of a lane goes, for the worker that has it, and which of its events must wait';
+
+--
+-- Name: begin_rebuild(character varying, text[], integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.begin_rebuild(p_name character varying, p_tables text[], p_lanes integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_schema text;
+    v_copy text;
+    v_table text;
+    v_reader text;
+BEGIN
+    PERFORM register_projection(p_name || '@rebuild', p_lanes);
+    FOR v_schema IN SELECT s FROM tenant_schemas() AS s WHERE cardinality(p_tables) > 0 LOOP
+        v_copy := shadow_schema(v_schema, p_name);
+        EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', v_copy);
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO platform_worker', v_copy);
+        FOREACH v_table IN ARRAY p_tables LOOP
+            IF to_regclass(format('%I.%I', v_schema, v_table)) IS NULL THEN
+                RAISE EXCEPTION 'there is no table %.%', v_schema, v_table USING ERRCODE = 'CL200';
+            END IF;
+            SELECT d.what INTO v_reader FROM (
+                SELECT 'view ' || r.ev_class::regclass AS what FROM pg_depend p JOIN pg_rewrite r ON r.oid = p.objid
+                WHERE p.classid = 'pg_rewrite'::regclass AND p.refobjid = format('%I.%I', v_schema, v_table)::regclass
+                UNION ALL
+                SELECT 'foreign key ' || c.conname FROM pg_constraint c
+                WHERE c.contype = 'f' AND c.confrelid = format('%I.%I', v_schema, v_table)::regclass) AS d LIMIT 1;
+            IF FOUND THEN
+                RAISE EXCEPTION '%.% cannot be swapped: % would keep the old one', v_schema, v_table, v_reader
+                    USING ERRCODE = 'CL400', HINT = 'Drop what refers to it, rebuild, and make it again.';
+            END IF;
+            IF to_regclass(format('%I.%I', v_copy, v_table)) IS NULL THEN
+                PERFORM copy_table_shape(v_schema, v_table, v_copy);
+            END IF;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION begin_rebuild(p_name character varying, p_tables text[], p_lanes integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.begin_rebuild(p_name character varying, p_tables text[], p_lanes integer) IS 'Makes the copies of a projection''s tables that are not there yet, and the checkpoints of the copy';
+
+--
+-- Name: claim_lanes(character varying, uuid, interval); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.claim_lanes(p_name character varying, p_worker uuid, p_lease interval) RETURNS TABLE(lane integer, lease_epoch bigint, event_position bigint, is_surplus boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamp with time zone := clock_timestamp();
+    v_lanes integer;
+    v_workers integer;
+    v_rank integer;
+    v_share integer;
+BEGIN
+    SELECT p.lane_count INTO v_lanes FROM projections p WHERE p.projection_name = p_name AND p.state = 'live';
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO projection_workers AS w (projection_name, worker_id, seen_at) VALUES (p_name, p_worker, v_now)
+    ON CONFLICT (projection_name, worker_id) DO UPDATE SET seen_at = excluded.seen_at;
+    SELECT count(*), count(*) FILTER (WHERE w.worker_id < p_worker) INTO v_workers, v_rank
+    FROM projection_workers w WHERE w.projection_name = p_name AND w.seen_at > v_now - p_lease;
+    v_share := v_lanes / v_workers + (v_rank < v_lanes % v_workers)::integer;
+
+    UPDATE projection_checkpoints c SET leased_until = v_now + p_lease
+    WHERE c.projection_name = p_name AND c.owner_id = p_worker;
+    UPDATE projection_checkpoints c
+    SET owner_id = p_worker, lease_epoch = c.lease_epoch + 1, leased_until = v_now + p_lease
+    WHERE c.projection_name = p_name AND c.lane IN (
+        SELECT f.lane FROM projection_checkpoints f
+        WHERE f.projection_name = p_name AND (f.owner_id IS NULL OR (f.owner_id <> p_worker AND f.leased_until < v_now))
+        ORDER BY f.lane
+        LIMIT greatest(v_share - (SELECT count(*) FROM projection_checkpoints m
+                                  WHERE m.projection_name = p_name AND m.owner_id = p_worker), 0)
+        FOR UPDATE SKIP LOCKED);
+    RETURN QUERY
+        SELECT c.lane, c.lease_epoch, c.event_position, row_number() OVER (ORDER BY c.lane) > v_share
+        FROM projection_checkpoints c WHERE c.projection_name = p_name AND c.owner_id = p_worker ORDER BY c.lane;
+END
+$$;
+
+--
+-- Name: FUNCTION claim_lanes(p_name character varying, p_worker uuid, p_lease interval); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.claim_lanes(p_name character varying, p_worker uuid, p_lease interval) IS 'The lanes a worker has after asking; surplus ones it should give back, for there are more workers now';
+
+--
+-- Name: clear_rebuild(character varying); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.clear_rebuild(p_name character varying) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_schema text;
+BEGIN
+    FOR v_schema IN SELECT s FROM tenant_schemas() AS s LOOP
+        EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', shadow_schema(v_schema, p_name) || '_old');
+        EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', shadow_schema(v_schema, p_name));
+    END LOOP;
+    DELETE FROM projections p WHERE p.projection_name = p_name || '@rebuild';
+END
+$$;
+
+--
+-- Name: FUNCTION clear_rebuild(p_name character varying); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.clear_rebuild(p_name character varying) IS 'Drops what a rebuild has replaced, and what is left of its copies';
+
+--
+-- Name: copy_table_shape(text, text, text); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.copy_table_shape(p_schema text, p_table text, p_copy_schema text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_live regclass := format('%I.%I', p_schema, p_table)::regclass;
+    v_on text := format(' ON %I.%I ', p_schema, p_table);
+    v_copy text := format('%I.%I', p_copy_schema, p_table);
+    v_each record;
+BEGIN
+    EXECUTE format('CREATE TABLE %s (LIKE %I.%I INCLUDING ALL EXCLUDING INDEXES)', v_copy, p_schema, p_table);
+    FOR v_each IN SELECT c.conname, pg_get_constraintdef(c.oid) AS definition FROM pg_constraint c
+        WHERE c.conrelid = v_live AND c.contype IN ('p', 'u', 'x', 'f') ORDER BY c.contype = 'f'
+    LOOP
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', v_copy, v_each.conname, v_each.definition);
+    END LOOP;
+    FOR v_each IN SELECT replace(pg_get_indexdef(i.indexrelid), v_on, format(' ON %s ', v_copy)) AS definition
+        FROM pg_index i WHERE i.indrelid = v_live
+          AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid AND c.conrelid = v_live)
+    LOOP
+        EXECUTE v_each.definition;
+    END LOOP;
+    FOR v_each IN SELECT replace(pg_get_triggerdef(t.oid), v_on, format(' ON %s ', v_copy)) AS definition
+        FROM pg_trigger t WHERE t.tgrelid = v_live AND NOT t.tgisinternal
+    LOOP
+        EXECUTE v_each.definition;
+    END LOOP;
+    FOR v_each IN SELECT p.policyname, p.permissive, p.cmd, p.qual, p.with_check,
+            (SELECT string_agg(quote_ident(r), ', ') FROM unnest(p.roles) AS r) AS roles
+        FROM pg_policies p WHERE p.schemaname = p_schema AND p.tablename = p_table
+    LOOP
+        EXECUTE format('CREATE POLICY %I ON %s AS %s FOR %s TO %s %s %s', v_each.policyname, v_copy, v_each.permissive,
+            v_each.cmd, v_each.roles, 'USING (' || v_each.qual || ')', 'WITH CHECK (' || v_each.with_check || ')');
+    END LOOP;
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_copy);
+    FOR v_each IN SELECT a.privilege_type, a.grantee::regrole AS grantee FROM pg_class c, aclexplode(c.relacl) AS a
+        WHERE c.oid = v_live AND a.grantee NOT IN (0, c.relowner)
+    LOOP
+        EXECUTE format('GRANT %s ON %s TO %s', v_each.privilege_type, v_copy, v_each.grantee);
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION copy_table_shape(p_schema text, p_table text, p_copy_schema text); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.copy_table_shape(p_schema text, p_table text, p_copy_schema text) IS 'Makes an empty table like another in a second schema: columns, constraints, indexes, triggers, policies, grants, comments';
+
+--
 -- Name: current_tenant(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -327,6 +588,32 @@ $$;
 COMMENT ON FUNCTION cloudlab.ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone) IS 'Makes the monthly partitions from this month to so many months ahead; returns how many were missing';
 
 --
+-- Name: enter_read_model(uuid); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.enter_read_model(p_tenant_id uuid) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_schema text;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(20541, hashtext(p_tenant_id::text));
+    SELECT t.schema_name INTO v_schema FROM tenant_local t
+    WHERE t.tenant_id = p_tenant_id AND t.state IN ('open', 'suspended');
+    PERFORM set_config('app.current_tenant_id', CASE WHEN FOUND THEN p_tenant_id::text ELSE '' END, true),
+            set_config('app.current_user_id', '', true);
+    RETURN v_schema;
+END
+$$;
+
+--
+-- Name: FUNCTION enter_read_model(p_tenant_id uuid); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.enter_read_model(p_tenant_id uuid) IS 'Binds this transaction of a worker to one tenant; returns its schema, NULL when it is not served here any more';
+
+--
 -- Name: enter_tenant(uuid, uuid, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -387,6 +674,153 @@ $$;
 COMMENT ON FUNCTION cloudlab.feed_horizon() IS 'Highest position below which no open transaction can still add an event';
 
 --
+-- Name: feed_window(bigint, integer, boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.feed_window(p_after bigint, p_size integer, p_beyond_horizon boolean DEFAULT false) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_first bigint;
+    v_end bigint := CASE WHEN p_beyond_horizon THEN 9223372036854775807 ELSE feed_horizon() END;
+BEGIN
+    SELECT e.event_position INTO v_first FROM events e
+    WHERE e.event_position > p_after AND e.event_position <= v_end ORDER BY e.event_position LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN p_after;
+    END IF;
+    v_end := least(v_end, (v_first + p_size - 1) / p_size * p_size);
+    RETURN (SELECT e.event_position FROM events e
+            WHERE e.event_position >= v_first AND e.event_position <= v_end ORDER BY e.event_position DESC LIMIT 1);
+END
+$$;
+
+--
+-- Name: FUNCTION feed_window(p_after bigint, p_size integer, p_beyond_horizon boolean); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.feed_window(p_after bigint, p_size integer, p_beyond_horizon boolean) IS 'Up to which position the next batch behind a position goes; that position itself when there is nothing';
+
+--
+-- Name: finish_rebuild(character varying, text[], boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.finish_rebuild(p_name character varying, p_tables text[], p_inline boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_copy_name constant varchar := p_name || '@rebuild';
+    v_schema text;
+    v_copy text;
+    v_table text;
+BEGIN
+    FOR v_schema IN SELECT s FROM tenant_schemas() AS s WHERE cardinality(p_tables) > 0 LOOP
+        v_copy := shadow_schema(v_schema, p_name);
+        CONTINUE WHEN to_regnamespace(quote_ident(v_copy)) IS NULL;
+        EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', v_copy || '_old');
+        EXECUTE format('CREATE SCHEMA %I', v_copy || '_old');
+        FOREACH v_table IN ARRAY p_tables LOOP
+            EXECUTE format('ALTER TABLE %I.%I SET SCHEMA %I', v_schema, v_table, v_copy || '_old');
+            EXECUTE format('ALTER TABLE %I.%I SET SCHEMA %I', v_copy, v_table, v_schema);
+        END LOOP;
+    END LOOP;
+    IF NOT p_inline THEN
+        CREATE TEMPORARY TABLE rebuilt ON COMMIT DROP AS
+            SELECT c.lane, c.epoch, c.event_position,
+                   (SELECT coalesce(max(l.lease_epoch), 0) + 1 FROM projection_checkpoints l
+                    WHERE l.projection_name IN (p_name, v_copy_name)) AS lease_epoch
+            FROM projection_checkpoints c WHERE c.projection_name = v_copy_name;
+        DELETE FROM projections p WHERE p.projection_name = p_name;
+        INSERT INTO projections (projection_name, lane_count)
+        SELECT p_name, p.lane_count FROM projections p WHERE p.projection_name = v_copy_name;
+        INSERT INTO projection_checkpoints (projection_name, lane, epoch, event_position, lease_epoch)
+        SELECT p_name, r.lane, r.epoch, r.event_position, r.lease_epoch FROM rebuilt r;
+        UPDATE parked_events k SET projection_name = p_name WHERE k.projection_name = v_copy_name;
+    END IF;
+    DELETE FROM projections p WHERE p.projection_name = v_copy_name;
+END
+$$;
+
+--
+-- Name: FUNCTION finish_rebuild(p_name character varying, p_tables text[], p_inline boolean); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.finish_rebuild(p_name character varying, p_tables text[], p_inline boolean) IS 'Puts the copies in the place of the live tables, and their checkpoints in the place of the projection''s';
+
+--
+-- Name: lane_of(uuid, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.lane_of(p_aggregate_id uuid, p_lanes integer) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT pg_catalog.get_byte(pg_catalog.uuid_send(p_aggregate_id), 15) & (p_lanes - 1) $$;
+
+--
+-- Name: FUNCTION lane_of(p_aggregate_id uuid, p_lanes integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.lane_of(p_aggregate_id uuid, p_lanes integer) IS 'The lane of a stream among so many lanes';
+
+--
+-- Name: lock_live_tables(text[]); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.lock_live_tables(p_tables text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_all text;
+BEGIN
+    SELECT string_agg(format('%I.%I', s, t), ', ' ORDER BY s, t) INTO v_all
+    FROM tenant_schemas() AS s, unnest(p_tables) AS t;
+    IF v_all IS NOT NULL THEN
+        EXECUTE 'LOCK TABLE ' || v_all || ' IN ACCESS EXCLUSIVE MODE';
+    END IF;
+END
+$$;
+
+--
+-- Name: FUNCTION lock_live_tables(p_tables text[]); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.lock_live_tables(p_tables text[]) IS 'Keeps everybody from a projection''s tables until the swap is committed';
+
+--
+-- Name: measure_lane(character varying, integer, uuid, bigint, integer, character varying[], boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.measure_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean DEFAULT false, OUT after bigint, OUT upto bigint, OUT epoch integer, OUT failed_attempts integer, OUT waiting bigint[], OUT tenant_ids uuid[], OUT event_count integer) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_lane record;
+BEGIN
+    v_lane := begin_lane(p_name, p_lane, p_worker, p_lease_epoch, p_size, p_types, p_beyond_horizon);
+    after := v_lane.after;
+    upto := v_lane.upto;
+    epoch := v_lane.epoch;
+    failed_attempts := v_lane.failed_attempts;
+    waiting := v_lane.waiting;
+    SELECT array_agg(t.tenant_id), coalesce(sum(t.events), 0) INTO tenant_ids, event_count
+    FROM (SELECT e.tenant_id, count(*) AS events FROM events e
+          WHERE e.event_position > v_lane.after AND e.event_position <= v_lane.upto
+            AND lane_of(e.aggregate_id, v_lane.lane_count) = p_lane AND e.event_type = ANY (p_types)
+            AND e.event_position <> ALL (v_lane.waiting)
+          GROUP BY e.tenant_id ORDER BY e.tenant_id) AS t;
+END
+$$;
+
+--
+-- Name: FUNCTION measure_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean, OUT after bigint, OUT upto bigint, OUT epoch integer, OUT failed_attempts integer, OUT waiting bigint[], OUT tenant_ids uuid[], OUT event_count integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.measure_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean, OUT after bigint, OUT upto bigint, OUT epoch integer, OUT failed_attempts integer, OUT waiting bigint[], OUT tenant_ids uuid[], OUT event_count integer) IS 'As read_lane, without the events: whose they are and how many';
+
+--
 -- Name: minor_digits(text); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -406,6 +840,28 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.minor_digits(p_currency text) IS 'Decimals a payment in this currency has';
+
+--
+-- Name: protect_read_model(regclass, text); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.protect_read_model(p_table regclass, p_visible_to_user text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM cloudlab.protect_table(p_table, p_visible_to_user, 'INSERT, UPDATE, DELETE');
+    EXECUTE format('CREATE POLICY projection_policy ON %s AS PERMISSIVE FOR ALL TO platform_worker'
+        ' USING (tenant_id = (SELECT cloudlab.current_tenant())) WITH CHECK (tenant_id = (SELECT cloudlab.current_tenant()))',
+        p_table);
+    EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s TO platform_worker', p_table);
+END
+$$;
+
+--
+-- Name: FUNCTION protect_read_model(p_table regclass, p_visible_to_user text); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.protect_read_model(p_table regclass, p_visible_to_user text) IS 'As protect_table, for a table that a projection writes: the worker may write the rows of the tenant it is bound to';
 
 --
 -- Name: protect_table(regclass, text, text); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -475,6 +931,42 @@ $$;
 COMMENT ON FUNCTION cloudlab.read_feed(p_after bigint, p_limit integer) IS 'The next events in order, none skipped and none that could still be overtaken';
 
 --
+-- Name: read_lane(character varying, integer, uuid, bigint, integer, character varying[], boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.read_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean DEFAULT false) RETURNS TABLE(after bigint, upto bigint, epoch integer, failed_attempts integer, waiting bigint[], event_position bigint, event_id uuid, tenant_id uuid, aggregate_type character varying, aggregate_id uuid, event_type character varying, event_version integer, event_data jsonb, metadata jsonb, created_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_lane record;
+BEGIN
+    v_lane := begin_lane(p_name, p_lane, p_worker, p_lease_epoch, p_size, p_types, p_beyond_horizon);
+    -- A new statement, so a new snapshot: it sees everything that ended before the horizon was taken.
+    RETURN QUERY
+        SELECT v_lane.after, v_lane.upto, v_lane.epoch, v_lane.failed_attempts, v_lane.waiting,
+               e.event_position, e.event_id, e.tenant_id, e.aggregate_type, e.aggregate_id, e.event_type, e.event_version,
+               e.event_data, e.metadata, e.created_at
+        FROM events e
+        WHERE e.event_position > v_lane.after AND e.event_position <= v_lane.upto
+          AND lane_of(e.aggregate_id, v_lane.lane_count) = p_lane AND e.event_type = ANY (p_types)
+          AND e.event_position <> ALL (v_lane.waiting)
+        ORDER BY e.event_position;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT v_lane.after, v_lane.upto, v_lane.epoch, v_lane.failed_attempts, v_lane.waiting,
+            NULL::bigint, NULL::uuid, NULL::uuid, NULL::varchar, NULL::uuid, NULL::varchar, NULL::integer, NULL::jsonb,
+            NULL::jsonb, NULL::timestamp with time zone;
+    END IF;
+END
+$$;
+
+--
+-- Name: FUNCTION read_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.read_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean) IS 'The next batch of a lane for the worker that has it; at least one row, which says how far the batch goes';
+
+--
 -- Name: refuse_change(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -493,6 +985,106 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.refuse_change() IS 'Keeps history from being rewritten, whoever asks';
+
+--
+-- Name: register_projection(character varying, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.register_projection(p_name character varying, p_lanes integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_lanes integer;
+BEGIN
+    SELECT p.lane_count INTO v_lanes FROM projections p WHERE p.projection_name = p_name;
+    IF NOT FOUND THEN
+        INSERT INTO projections (projection_name, lane_count) VALUES (p_name, p_lanes) ON CONFLICT DO NOTHING;
+        SELECT p.lane_count INTO v_lanes FROM projections p WHERE p.projection_name = p_name;
+        INSERT INTO projection_checkpoints (projection_name, lane)
+        SELECT p_name, n FROM generate_series(0, v_lanes - 1) AS n ON CONFLICT DO NOTHING;
+    END IF;
+    IF v_lanes <> p_lanes THEN
+        RAISE EXCEPTION 'projection % has % lanes here, not %', p_name, v_lanes, p_lanes
+            USING ERRCODE = 'CL400', HINT = 'Rebuild it to change its lanes: cloudlab projection rebuild';
+    END IF;
+END
+$$;
+
+--
+-- Name: FUNCTION register_projection(p_name character varying, p_lanes integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.register_projection(p_name character varying, p_lanes integer) IS 'Makes a projection known with its lanes, once';
+
+--
+-- Name: release_lane(character varying, integer, uuid, bigint); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.release_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+    UPDATE projection_checkpoints SET owner_id = NULL, leased_until = NULL
+    WHERE projection_name = p_name AND lane = p_lane AND owner_id = p_worker AND lease_epoch = p_lease_epoch
+$$;
+
+--
+-- Name: FUNCTION release_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.release_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint) IS 'Gives a lane back, for any worker to take';
+
+--
+-- Name: release_worker(character varying, uuid); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.release_worker(p_name character varying, p_worker uuid) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+    UPDATE projection_checkpoints SET owner_id = NULL, leased_until = NULL
+    WHERE projection_name = p_name AND owner_id = p_worker;
+    DELETE FROM projection_workers
+    WHERE projection_name = p_name AND (worker_id = p_worker OR seen_at < clock_timestamp() - interval '1 day')
+$$;
+
+--
+-- Name: FUNCTION release_worker(p_name character varying, p_worker uuid); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.release_worker(p_name character varying, p_worker uuid) IS 'A worker leaves: its lanes are free at once';
+
+--
+-- Name: shadow_schema(text, character varying); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.shadow_schema(p_schema text, p_name character varying) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT pg_catalog.left(p_schema, 40) || '__' || pg_catalog.left(pg_catalog.md5(p_name), 8) $$;
+
+--
+-- Name: FUNCTION shadow_schema(p_schema text, p_name character varying); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.shadow_schema(p_schema text, p_name character varying) IS 'Schema in which a projection''s tables of another schema are rebuilt';
+
+--
+-- Name: tenant_schemas(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.tenant_schemas() RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+    SELECT DISTINCT t.schema_name::text FROM tenant_local t WHERE t.state IN ('open', 'suspended') ORDER BY 1
+$$;
+
+--
+-- Name: FUNCTION tenant_schemas(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.tenant_schemas() IS 'Schemas that hold tables of tenants served here';
 
 --
 -- Name: touch_updated_at(); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -964,32 +1556,121 @@ COMMENT ON COLUMN cloudlab.idempotency_keys.resource_id IS 'What the command mad
 COMMENT ON COLUMN cloudlab.idempotency_keys.created_at IS 'When it was carried out';
 
 --
+-- Name: parked_events; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.parked_events (
+    projection_name character varying(100) NOT NULL,
+    event_position bigint NOT NULL,
+    tenant_id uuid NOT NULL,
+    aggregate_id uuid NOT NULL,
+    event_type character varying(100) NOT NULL,
+    failed_attempts integer NOT NULL,
+    last_error text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_parked_events_attempts_not_negative CHECK ((failed_attempts >= 0))
+);
+
+--
+-- Name: TABLE parked_events; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.parked_events IS 'Events a projection could not apply, and those behind them in the same stream; never skipped, waiting for somebody';
+
+--
+-- Name: COLUMN parked_events.projection_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.parked_events.projection_name IS 'Projection that could not apply it';
+
+--
+-- Name: COLUMN parked_events.event_position; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.parked_events.event_position IS 'The event';
+
+--
+-- Name: COLUMN parked_events.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.parked_events.tenant_id IS 'Tenant whose event it is';
+
+--
+-- Name: COLUMN parked_events.aggregate_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.parked_events.aggregate_id IS 'Its stream, which waits as a whole to keep its order';
+
+--
+-- Name: COLUMN parked_events.event_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.parked_events.event_type IS 'Type of the event';
+
+--
+-- Name: COLUMN parked_events.failed_attempts; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.parked_events.failed_attempts IS 'How often it was tried; 0 when it only waits behind another';
+
+--
+-- Name: COLUMN parked_events.last_error; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.parked_events.last_error IS 'What the last attempt said';
+
+--
+-- Name: COLUMN parked_events.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.parked_events.created_at IS 'When it was parked';
+
+--
+-- Name: COLUMN parked_events.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.parked_events.updated_at IS 'When it was last tried';
+
+--
 -- Name: projection_checkpoints; Type: TABLE; Schema: cloudlab; Owner: -
 --
 
 CREATE TABLE cloudlab.projection_checkpoints (
     projection_name character varying(100) NOT NULL,
+    lane integer NOT NULL,
     epoch integer DEFAULT 1 NOT NULL,
     event_position bigint DEFAULT 0 NOT NULL,
+    owner_id uuid,
+    lease_epoch bigint DEFAULT 0 NOT NULL,
+    leased_until timestamp with time zone,
     failed_attempts integer DEFAULT 0 NOT NULL,
     last_error text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_projection_checkpoints_attempts_not_negative CHECK ((failed_attempts >= 0)),
+    CONSTRAINT chk_projection_checkpoints_lane_not_negative CHECK ((lane >= 0)),
     CONSTRAINT chk_projection_checkpoints_position_not_negative CHECK ((event_position >= 0))
-);
+)
+WITH (fillfactor='50');
 
 --
 -- Name: TABLE projection_checkpoints; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON TABLE cloudlab.projection_checkpoints IS 'Readers of the feed: its row lock is the lease, its position the progress';
+COMMENT ON TABLE cloudlab.projection_checkpoints IS 'How far each lane of each projection has read the feed, and which worker has it';
 
 --
 -- Name: COLUMN projection_checkpoints.projection_name; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
 COMMENT ON COLUMN cloudlab.projection_checkpoints.projection_name IS 'Name of the projection';
+
+--
+-- Name: COLUMN projection_checkpoints.lane; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.lane IS 'Which streams: those whose id ends in these bits';
 
 --
 -- Name: COLUMN projection_checkpoints.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -1001,7 +1682,25 @@ COMMENT ON COLUMN cloudlab.projection_checkpoints.epoch IS 'Epoch of the shard i
 -- Name: COLUMN projection_checkpoints.event_position; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.projection_checkpoints.event_position IS 'Position of the last event applied';
+COMMENT ON COLUMN cloudlab.projection_checkpoints.event_position IS 'Position up to which everything of the lane has been applied';
+
+--
+-- Name: COLUMN projection_checkpoints.owner_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.owner_id IS 'Worker that has the lane';
+
+--
+-- Name: COLUMN projection_checkpoints.lease_epoch; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.lease_epoch IS 'Rises with every new owner; who holds an older one cannot advance the lane any more';
+
+--
+-- Name: COLUMN projection_checkpoints.leased_until; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_checkpoints.leased_until IS 'When another worker may take the lane, unless the lease is renewed';
 
 --
 -- Name: COLUMN projection_checkpoints.failed_attempts; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -1019,13 +1718,97 @@ COMMENT ON COLUMN cloudlab.projection_checkpoints.last_error IS 'What the last f
 -- Name: COLUMN projection_checkpoints.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.projection_checkpoints.created_at IS 'When the projection first ran here';
+COMMENT ON COLUMN cloudlab.projection_checkpoints.created_at IS 'When the lane first ran here';
 
 --
 -- Name: COLUMN projection_checkpoints.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.projection_checkpoints.updated_at IS 'When it last advanced or failed';
+COMMENT ON COLUMN cloudlab.projection_checkpoints.updated_at IS 'When it last advanced, failed or changed hands';
+
+--
+-- Name: projection_workers; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.projection_workers (
+    projection_name character varying(100) NOT NULL,
+    worker_id uuid NOT NULL,
+    seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+--
+-- Name: TABLE projection_workers; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.projection_workers IS 'Workers that share a projection: the lanes are divided among those seen of late';
+
+--
+-- Name: COLUMN projection_workers.projection_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_workers.projection_name IS 'Name of the projection';
+
+--
+-- Name: COLUMN projection_workers.worker_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_workers.worker_id IS 'The worker, a new id for each process';
+
+--
+-- Name: COLUMN projection_workers.seen_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_workers.seen_at IS 'When it last asked for lanes';
+
+--
+-- Name: projections; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.projections (
+    projection_name character varying(100) NOT NULL,
+    lane_count integer NOT NULL,
+    state character varying(20) DEFAULT 'live'::character varying NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_projections_lane_count_power_of_two CHECK ((((lane_count >= 1) AND (lane_count <= 256)) AND ((lane_count & (lane_count - 1)) = 0))),
+    CONSTRAINT chk_projections_state CHECK (((state)::text = ANY ((ARRAY['live'::character varying, 'paused'::character varying])::text[])))
+);
+
+--
+-- Name: TABLE projections; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.projections IS 'Readers of the feed of this shard';
+
+--
+-- Name: COLUMN projections.projection_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projections.projection_name IS 'Name of the projection; with @rebuild behind it, the copy that is being built beside it';
+
+--
+-- Name: COLUMN projections.lane_count; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projections.lane_count IS 'Into how many lanes its streams are divided; a power of two';
+
+--
+-- Name: COLUMN projections.state; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projections.state IS 'Whether its workers go on (live) or stand still (paused)';
+
+--
+-- Name: COLUMN projections.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projections.created_at IS 'When it first ran here';
+
+--
+-- Name: COLUMN projections.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projections.updated_at IS 'When this row last changed';
 
 --
 -- Name: saga_instances; Type: TABLE; Schema: cloudlab; Owner: -
@@ -3215,11 +3998,32 @@ ALTER TABLE ONLY cloudlab.idempotency_keys
     ADD CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, idempotency_key);
 
 --
+-- Name: parked_events pk_parked_events; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.parked_events
+    ADD CONSTRAINT pk_parked_events PRIMARY KEY (projection_name, event_position);
+
+--
 -- Name: projection_checkpoints pk_projection_checkpoints; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE ONLY cloudlab.projection_checkpoints
-    ADD CONSTRAINT pk_projection_checkpoints PRIMARY KEY (projection_name);
+    ADD CONSTRAINT pk_projection_checkpoints PRIMARY KEY (projection_name, lane);
+
+--
+-- Name: projection_workers pk_projection_workers; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.projection_workers
+    ADD CONSTRAINT pk_projection_workers PRIMARY KEY (projection_name, worker_id);
+
+--
+-- Name: projections pk_projections; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.projections
+    ADD CONSTRAINT pk_projections PRIMARY KEY (projection_name);
 
 --
 -- Name: saga_instances pk_saga_instances; Type: CONSTRAINT; Schema: cloudlab; Owner: -
@@ -3453,6 +4257,12 @@ ALTER TABLE ONLY shop.vendors
     ADD CONSTRAINT uq_vendors_vendor_name UNIQUE (tenant_id, vendor_name);
 
 --
+-- Name: idx_parked_events_projection_name_aggregate_id; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_parked_events_projection_name_aggregate_id ON cloudlab.parked_events USING btree (projection_name, aggregate_id);
+
+--
 -- Name: idx_saga_instances_type_status; Type: INDEX; Schema: cloudlab; Owner: -
 --
 
@@ -3603,10 +4413,22 @@ CREATE UNIQUE INDEX uq_users_email ON shop.users USING btree (tenant_id, lower((
 CREATE TRIGGER trg_events_append_only BEFORE DELETE OR UPDATE ON cloudlab.events FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
 
 --
+-- Name: parked_events trg_parked_events_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_parked_events_updated_at BEFORE UPDATE ON cloudlab.parked_events FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
 -- Name: projection_checkpoints trg_projection_checkpoints_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
 --
 
 CREATE TRIGGER trg_projection_checkpoints_updated_at BEFORE UPDATE ON cloudlab.projection_checkpoints FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: projections trg_projections_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_projections_updated_at BEFORE UPDATE ON cloudlab.projections FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
 
 --
 -- Name: saga_instances trg_saga_instances_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
@@ -3703,6 +4525,27 @@ CREATE TRIGGER trg_vendor_commissions_append_only BEFORE DELETE OR UPDATE ON sho
 --
 
 CREATE TRIGGER trg_vendors_updated_at BEFORE UPDATE ON shop.vendors FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: parked_events fk_parked_events_projection_name; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.parked_events
+    ADD CONSTRAINT fk_parked_events_projection_name FOREIGN KEY (projection_name) REFERENCES cloudlab.projections(projection_name) ON DELETE CASCADE;
+
+--
+-- Name: projection_checkpoints fk_projection_checkpoints_projection_name; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.projection_checkpoints
+    ADD CONSTRAINT fk_projection_checkpoints_projection_name FOREIGN KEY (projection_name) REFERENCES cloudlab.projections(projection_name) ON DELETE CASCADE;
+
+--
+-- Name: projection_workers fk_projection_workers_projection_name; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.projection_workers
+    ADD CONSTRAINT fk_projection_workers_projection_name FOREIGN KEY (projection_name) REFERENCES cloudlab.projections(projection_name) ON DELETE CASCADE;
 
 --
 -- Name: saga_steps fk_saga_steps_saga_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
@@ -4202,6 +5045,12 @@ CREATE POLICY platform_policy ON shop.vendors FOR SELECT TO platform_worker USIN
 ALTER TABLE shop.products ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: user_order_summaries projection_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY projection_policy ON shop.user_order_summaries TO platform_worker USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: refunds; Type: ROW SECURITY; Schema: shop; Owner: -
 --
 
@@ -4536,11 +5385,36 @@ GRANT USAGE ON SCHEMA shop TO application_admin;
 GRANT USAGE ON SCHEMA shop TO platform_worker;
 
 --
+-- Name: FUNCTION begin_rebuild(p_name character varying, p_tables text[], p_lanes integer); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.begin_rebuild(p_name character varying, p_tables text[], p_lanes integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION clear_rebuild(p_name character varying); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.clear_rebuild(p_name character varying) FROM PUBLIC;
+
+--
+-- Name: FUNCTION copy_table_shape(p_schema text, p_table text, p_copy_schema text); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.copy_table_shape(p_schema text, p_table text, p_copy_schema text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone); Type: ACL; Schema: cloudlab; Owner: -
 --
 
 REVOKE ALL ON FUNCTION cloudlab.ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION cloudlab.ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone) TO platform_worker;
+
+--
+-- Name: FUNCTION enter_read_model(p_tenant_id uuid); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.enter_read_model(p_tenant_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION cloudlab.enter_read_model(p_tenant_id uuid) TO platform_worker;
 
 --
 -- Name: FUNCTION enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer); Type: ACL; Schema: cloudlab; Owner: -
@@ -4552,10 +5426,34 @@ GRANT ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_
 GRANT ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) TO application_admin;
 
 --
+-- Name: FUNCTION finish_rebuild(p_name character varying, p_tables text[], p_inline boolean); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.finish_rebuild(p_name character varying, p_tables text[], p_inline boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION lock_live_tables(p_tables text[]); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.lock_live_tables(p_tables text[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION protect_read_model(p_table regclass, p_visible_to_user text); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.protect_read_model(p_table regclass, p_visible_to_user text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION protect_table(p_table regclass, p_visible_to_user text, p_write_grants text); Type: ACL; Schema: cloudlab; Owner: -
 --
 
 REVOKE ALL ON FUNCTION cloudlab.protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION tenant_schemas(); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.tenant_schemas() FROM PUBLIC;
 
 --
 -- Name: SEQUENCE event_position; Type: ACL; Schema: cloudlab; Owner: -
@@ -4594,10 +5492,28 @@ GRANT SELECT,INSERT ON TABLE cloudlab.idempotency_keys TO application_admin;
 GRANT SELECT ON TABLE cloudlab.idempotency_keys TO platform_worker;
 
 --
+-- Name: TABLE parked_events; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.parked_events TO platform_worker;
+
+--
 -- Name: TABLE projection_checkpoints; Type: ACL; Schema: cloudlab; Owner: -
 --
 
-GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.projection_checkpoints TO platform_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.projection_checkpoints TO platform_worker;
+
+--
+-- Name: TABLE projection_workers; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.projection_workers TO platform_worker;
+
+--
+-- Name: TABLE projections; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.projections TO platform_worker;
 
 --
 -- Name: TABLE saga_instances; Type: ACL; Schema: cloudlab; Owner: -
@@ -4766,9 +5682,9 @@ GRANT SELECT ON TABLE shop.shipments TO platform_worker;
 --
 
 GRANT SELECT ON TABLE shop.user_order_summaries TO application_readonly;
-GRANT SELECT,INSERT,UPDATE ON TABLE shop.user_order_summaries TO application_readwrite;
-GRANT SELECT,INSERT,UPDATE ON TABLE shop.user_order_summaries TO application_admin;
-GRANT SELECT ON TABLE shop.user_order_summaries TO platform_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.user_order_summaries TO application_readwrite;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.user_order_summaries TO application_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.user_order_summaries TO platform_worker;
 
 --
 -- Name: TABLE user_payment_methods; Type: ACL; Schema: shop; Owner: -

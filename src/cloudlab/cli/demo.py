@@ -182,7 +182,8 @@ async def _catch_up(this: _Demo, platform: Platform) -> None:
 
 async def _lag(platform: Platform) -> int:
     """Return how many events are still to be applied, over all projections and shards."""
-    return sum([item.lag_events for shard in platform.config.shards for item in await platform.progress(shard.name)])
+    found = [await platform.readers.progress(shard.name) for shard in platform.config.shards]
+    return sum(item.lag_events for items in found for item in items)
 
 
 async def _check(platform: Platform, tenants: Sequence[Tenant], lag: int) -> list[Invariant]:

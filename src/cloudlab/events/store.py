@@ -86,6 +86,7 @@ async def append(
     Standard: §3.2 Event Store Schema
     """
     parameters = _parameters(stream, events, expected_version, metadata)
+    s.note_append()
     appended = await s.fetch_one(Appended, _APPEND, **parameters)
     if s.listens_to(event.event_type for event in events):
         await s.announce(recorded(s, stream, events, parameters, appended))
@@ -109,6 +110,7 @@ async def append_next(
     """
     if s.listens_to(event.event_type for event in events):
         return await append(s, stream, events, expected_version=expected_version, metadata=metadata)
+    s.note_append()
     s.queue(_APPEND, **_parameters(stream, events, expected_version, metadata))
     return expected_version + len(events)
 

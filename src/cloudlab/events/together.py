@@ -41,6 +41,7 @@ async def append_each(s: Session, appends: Sequence[StreamAppend]) -> list[int |
     Cost: one round trip; locks the row of each stream in event_streams, in sorted order.
     """
     parameters = _parameters(appends)
+    s.note_append()
     done = await s.fetch_one(
         _AppendedMany,
         """
@@ -69,6 +70,7 @@ async def append_all(s: Session, appends: Sequence[StreamAppend]) -> list[int]:
     Cost: as `append_each`.
     """
     parameters = _parameters(appends)
+    s.note_append()
     done = await s.fetch_one(_AppendedMany, _APPEND_ALL, **parameters)
     await _announce(s, appends, parameters, done)
     return [version for version in done.last_versions if version is not None]
@@ -84,6 +86,7 @@ async def append_all_next(s: Session, appends: Sequence[StreamAppend]) -> None:
     if s.listens_to(event.event_type for each in appends for event in each.events):
         await append_all(s, appends)
     else:
+        s.note_append()
         s.queue(_APPEND_ALL, **_parameters(appends))
 
 

@@ -30,6 +30,10 @@ class Transaction:
         state = "open" if self._begun else "not begun"
         return f"<Transaction {state}, {len(self._unsent)} commands unsent>"
 
+    def use_schema(self, schema: str) -> None:
+        """Say under which search path the next statements run: one prepared statement belongs to one of them."""
+        self._schema = schema
+
     def queue(self, query: LiteralString, **params: object) -> None:
         """Send this with the next statement or with COMMIT; its error is raised there."""
         self._unsent.append(command(self._connection, query, params, self._schema))

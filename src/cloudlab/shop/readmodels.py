@@ -138,10 +138,14 @@ ORDER_EVENTS = frozenset(
     }
 )
 
-user_order_summaries = InlineProjection("user_order_summaries", frozenset({"OrderPlaced"}), _summarise)
+user_order_summaries = InlineProjection(
+    "user_order_summaries", frozenset({"OrderPlaced"}), _summarise, tables=("user_order_summaries",)
+)
 product_cache = Projection(
     "product_cache", frozenset({"ProductAdded", "ProductPriceChanged", "StockReceived"}), _invalidate
 )
-order_facts = Projection("order_facts", ORDER_EVENTS, _record_facts, batch_size=2000)
+order_facts = Projection(
+    "order_facts", ORDER_EVENTS, _record_facts, tables=("orders", "order_items", "payments"), batch_size=2000
+)
 
 ALL = (user_order_summaries, product_cache, order_facts)

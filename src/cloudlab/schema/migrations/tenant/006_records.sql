@@ -68,7 +68,7 @@ COMMENT ON COLUMN user_order_summaries.last_placed_at IS 'When the latest was pl
 
 SELECT protect_table('analytics_events', 'user_id = (SELECT cloudlab.current_user_id())', 'INSERT');
 SELECT protect_table('application_logs', '(SELECT cloudlab.current_user_id()) IS NULL', 'INSERT');
-SELECT protect_table('user_order_summaries', 'user_id = (SELECT cloudlab.current_user_id())', 'INSERT, UPDATE');
+SELECT protect_read_model('user_order_summaries', 'user_id = (SELECT cloudlab.current_user_id())');
 
 -- migrate:down
 DROP TABLE user_order_summaries;
