@@ -61,7 +61,8 @@ class Watch:
         """Wait, a second at most, until the feed can be read beyond what the caller has seen; return up to where."""
         if self.horizon == horizon:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _IDLE_SECONDS)
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    await self._changed.wait()
         return self.horizon
 
 
@@ -107,7 +108,8 @@ class Follower:
 
     async def _until_next_claim(self) -> None:
         try:
-            await asyncio.wait_for(self._lost.wait(), LEASE_SECONDS / 4)
+            async with asyncio.timeout(LEASE_SECONDS / 4):
+                await self._lost.wait()
         except TimeoutError:
             return
         self._lost.clear()
