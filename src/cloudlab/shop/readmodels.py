@@ -11,6 +11,7 @@ from uuid import UUID
 from cloudlab.events.projections import InlineProjection, Projection, Stores
 from cloudlab.session import Session
 from cloudlab.shop.catalog import cache_key
+from cloudlab.shop.sales import product_sales
 from cloudlab.values import Event
 
 _ORDER_COLUMNS = (
@@ -148,4 +149,4 @@ order_facts = Projection(
     "order_facts", ORDER_EVENTS, _record_facts, tables=("orders", "order_items", "payments"), batch_size=2000
 )
 
-ALL = (user_order_summaries, product_cache, order_facts)
+ALL = (user_order_summaries, product_sales, product_cache, order_facts)

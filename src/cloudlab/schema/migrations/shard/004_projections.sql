@@ -100,6 +100,9 @@ COMMENT ON COLUMN parked_events.updated_at IS 'When it was last tried';
 CREATE TRIGGER trg_parked_events_updated_at BEFORE UPDATE ON parked_events
     FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
+SELECT protect_table('parked_events', 'true', 'SELECT');
+CREATE POLICY projection_policy ON parked_events FOR ALL TO platform_worker USING (true) WITH CHECK (true);
+CREATE POLICY rebuild_policy ON parked_events FOR ALL TO CURRENT_ROLE USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON projections, projection_checkpoints, projection_workers, parked_events
     TO platform_worker;
 
