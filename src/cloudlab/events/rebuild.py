@@ -31,6 +31,8 @@ _LEASE_SECONDS = 30.0
 _RENEW_SECONDS = 5.0
 _TELL_SECONDS = 0.2
 _SWAP_TRIES = 100
+_FAILURES_BEFORE_GIVING_UP = 5
+_PAUSE_SECONDS = 0.05
 _LOCK_MILLISECONDS = "50"
 
 
@@ -130,7 +132,7 @@ class Rebuild:
         await self._tell()
 
     async def _drain(self, holder: Holder, stores: Stores, lane: Lane, target: int, *, beyond_horizon: bool) -> None:
-        upto, told = lane.event_position, time.monotonic()
+        upto, told, failures = lane.event_position, time.monotonic(), 0
         while upto < target:
             try:
                 batch = await apply_next(holder, stores, lane, beyond_horizon=beyond_horizon)
@@ -139,6 +141,13 @@ class Rebuild:
                     f"projection {self.projection.name} is being rebuilt by somebody else too",
                     hint="Wait for that rebuild to end.",
                 ) from error
+            except ProjectionFailed:
+                failures += 1
+                if failures == _FAILURES_BEFORE_GIVING_UP:
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS * 2**failures)
+                continue
+            failures = 0
             if batch.upto == batch.after:
                 return  # a writer is still open below what is left; what is above cannot be read yet
             upto = batch.upto
