@@ -18,6 +18,7 @@ from cloudlab.analytics import Analytics
 from cloudlab.cache import Cache
 from cloudlab.combining import MOST_TOGETHER, Combiner
 from cloudlab.config import Config
+from cloudlab.crypto import Keyring
 from cloudlab.errors import CloudLabError, SerializationFailed, TenantSuspended, WrongShard
 from cloudlab.events import feed
 from cloudlab.events.projections import InlineProjection, Progress, Projection, Stores, progress, run_batch
@@ -26,7 +27,7 @@ from cloudlab.postgres.pool import Pools
 from cloudlab.session import Scope, Session, open_session
 from cloudlab.tenancy import tenants
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
-from cloudlab.values import Event, NewEvent, Stream
+from cloudlab.values import NO_CAUSE, Cause, Event, NewEvent, Stream
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -52,6 +53,7 @@ class Platform:
         self.analytics = stores.analytics
         self.projections = tuple(projections)
         self._pools = pools
+        self._keyring = Keyring(config.master_keys)
         self._stores = stores
         self._inline = tuple(inline)
         self._routes: dict[str | UUID, Tenant] = {}
@@ -120,7 +122,7 @@ class Platform:
 
     @asynccontextmanager
     async def session(
-        self, tenant: Tenant, *, user_id: UUID | None = None, readonly: bool = False
+        self, tenant: Tenant, *, user_id: UUID | None = None, readonly: bool = False, cause: Cause | None = None
     ) -> AsyncGenerator[Session]:
         """Open a session: one tenant, one shard, exactly one transaction.
 
@@ -130,6 +132,7 @@ class Platform:
             tenant: Whose data.
             user_id: Of that, only what this user owns.
             readonly: Refuse every write; uses the login that cannot write.
+            cause: Who asked and what led to it; stands in the metadata of every event appended in the session.
 
         Raises:
             TenantSuspended: The tenant is suspended.
@@ -138,10 +141,10 @@ class Platform:
         if not tenant.is_active:
             raise TenantSuspended(f"tenant {tenant.tenant_name} is suspended")
         urls = shard_config(self.config, tenant.shard).urls
-        scope = Scope(tenant.tenant_id, tenant.epoch, tenant.schema_name, user_id, readonly)
+        scope = Scope(tenant.tenant_id, tenant.epoch, tenant.schema_name, user_id, readonly, cause or NO_CAUSE)
         url = urls.readonly_url if readonly else urls.app_url
         try:
-            async with open_session(self._pools, url, scope, self.config.limits, self._inline) as s:
+            async with open_session(self._pools, url, scope, self.config.limits, self._inline, self._keyring) as s:
                 yield s
         except WrongShard:
             self.forget(tenant)
@@ -154,6 +157,7 @@ class Platform:
         *,
         user_id: UUID | None = None,
         readonly: bool = False,
+        cause: Cause | None = None,
     ) -> T:
         """Run `work(session)` and commit; repeat it when the transaction lost a race or the tenant has moved.
 
@@ -164,7 +168,7 @@ class Platform:
         """
         for attempt in range(_ATTEMPTS):
             try:
-                async with self.session(tenant, user_id=user_id, readonly=readonly) as s:
+                async with self.session(tenant, user_id=user_id, readonly=readonly, cause=cause) as s:
                     return await work(s)
             except (SerializationFailed, WrongShard) as error:
                 if attempt == _ATTEMPTS - 1:

@@ -106,24 +106,27 @@ CREATE FUNCTION cloudlab.append_events(p_aggregate_type character varying, p_agg
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
-    v_tenant uuid := current_tenant();
-    v_count integer := cardinality(p_event_types);
+    v_tenant constant uuid := current_tenant();
+    v_count constant integer := cardinality(p_event_types);
     v_found integer;
+    v_fenced boolean;
 BEGIN
     IF p_expected_version = 0 THEN
         INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
         VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
         ON CONFLICT DO NOTHING
         RETURNING s.event_version INTO last_version;
-    ELSIF p_expected_version > 0 THEN
-        UPDATE event_streams s SET event_version = s.event_version + v_count
-        WHERE s.tenant_id = v_tenant AND s.aggregate_id = p_aggregate_id AND s.event_version = p_expected_version
-        RETURNING s.event_version INTO last_version;
     ELSE
-        INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
-        VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
-        ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + v_count
+        UPDATE event_streams s SET event_version = s.event_version + v_count
+        WHERE s.tenant_id = v_tenant AND s.aggregate_id = p_aggregate_id
+          AND (p_expected_version IS NULL OR s.event_version = p_expected_version)
         RETURNING s.event_version INTO last_version;
+        IF last_version IS NULL AND p_expected_version IS NULL THEN
+            INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
+            VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
+            ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + v_count
+            RETURNING s.event_version INTO last_version;
+        END IF;
     END IF;
     IF last_version IS NULL THEN
         SELECT s.event_version INTO v_found FROM event_streams s
@@ -131,28 +134,29 @@ BEGIN
         RAISE EXCEPTION '% % is at version %, not %', p_aggregate_type, p_aggregate_id, coalesce(v_found, 0), p_expected_version
             USING ERRCODE = 'CL501';
     END IF;
-    -- The fence: from this mark on, this transaction may still add events.
-    PERFORM pg_advisory_xact_lock_shared((20542::bigint << 48) | CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
-    FROM event_position s;
+    -- The fence: from this mark on, this transaction may still add events. It stands before any position is drawn.
+    v_fenced := pg_advisory_xact_lock_shared(
+        (20542::bigint << 48) | coalesce(pg_sequence_last_value('event_position'), 0)) IS NOT NULL;
     recorded_at := clock_timestamp();
     IF v_count = 1 THEN
-        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
-                                 event_data, metadata, created_at)
-        VALUES (v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, p_event_types[1], last_version,
-                p_event_data[1], p_metadata, recorded_at)
-        RETURNING e.event_position INTO last_position;
+        last_position := nextval('event_position');
         positions := ARRAY[last_position];
+        INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                            event_data, metadata, created_at)
+        VALUES (v_tenant, last_position, p_aggregate_id, p_aggregate_type, p_event_types[1], last_version,
+                p_event_data[1], p_metadata, recorded_at);
         RETURN;
     END IF;
-    WITH added AS (
-        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
-                                 event_data, metadata, created_at)
-        SELECT v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, n.event_type,
-               last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
-        FROM unnest(p_event_types, p_event_data) WITH ORDINALITY AS n (event_type, event_data, ordinal)
-        RETURNING e.event_position)
-    SELECT array_agg(a.event_position ORDER BY a.event_position) INTO positions FROM added a;
-    last_position := positions[v_count];
+    FOR i IN 1..v_count LOOP
+        last_position := nextval('event_position');
+        positions[i] := last_position;
+    END LOOP;
+    INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                        event_data, metadata, created_at)
+    SELECT v_tenant, n.event_position, p_aggregate_id, p_aggregate_type, n.event_type,
+           last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
+    FROM unnest(p_event_types, p_event_data, positions)
+        WITH ORDINALITY AS n (event_type, event_data, event_position, ordinal);
 END
 $$;
 
@@ -263,6 +267,54 @@ $$;
 COMMENT ON FUNCTION cloudlab.append_streams_all(p_aggregate_types character varying[], p_aggregate_ids uuid[], p_expected_versions integer[], p_event_counts integer[], p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb[], OUT last_versions integer[], OUT found_versions integer[], OUT positions bigint[], OUT recorded_at timestamp with time zone) IS 'Appends to many different streams of the current tenant, all or none';
 
 --
+-- Name: archived_through(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.archived_through() RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM event_archives LIMIT 0;
+    RETURN (SELECT coalesce(max(a.last_position), 0) FROM event_archives a);
+END
+$$;
+
+--
+-- Name: FUNCTION archived_through(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.archived_through() IS 'Highest position in the archive: the feed behind it needs no archive; true until the end of the transaction';
+
+--
+-- Name: begin_event_archive(date, bigint, numeric, bigint); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
+    v_table constant regclass := to_regclass('cloudlab.' || quote_ident(v_name));
+BEGIN
+    LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
+    -- Between its parents the table stands alone: it must let in whom they let in, and nobody else.
+    IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = v_table) THEN
+        PERFORM protect_table(v_table, 'true', 'SELECT');
+    END IF;
+    INSERT INTO event_archives (month, partition_name, event_count, event_hash, last_position)
+    VALUES (p_month, v_name, p_count, p_hash, p_last_position);
+END
+$$;
+
+--
+-- Name: FUNCTION begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint) IS 'First step of an archiving: from now on the month is read from its own table';
+
+--
 -- Name: current_tenant(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -359,6 +411,78 @@ $$;
 COMMENT ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) IS 'Binds this transaction to one tenant that the shard serves; returns the search path to set';
 
 --
+-- Name: event_position_at(timestamp with time zone); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.event_position_at(p_time timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_low bigint := 0;
+    v_high bigint;
+    v_middle bigint;
+    v_found timestamp with time zone;
+BEGIN
+    SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO v_high FROM event_position s;
+    WHILE v_low < v_high LOOP
+        v_middle := (v_low + v_high) / 2;
+        SELECT e.created_at INTO v_found FROM events e
+        WHERE e.event_position > v_middle ORDER BY e.event_position LIMIT 1;
+        IF v_found < p_time THEN
+            v_low := v_middle + 1;
+        ELSE
+            v_high := v_middle;
+        END IF;
+    END LOOP;
+    RETURN v_low;
+END
+$$;
+
+--
+-- Name: FUNCTION event_position_at(p_time timestamp with time zone); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.event_position_at(p_time timestamp with time zone) IS 'Position behind which the events since a point in time stand; for the platform, which sees every event';
+
+--
+-- Name: event_sources(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.event_sources() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM event_archives LIMIT 0;
+    RETURN (
+        WITH moving AS (
+            SELECT m.partition_name, m.month::timestamp AT TIME ZONE 'UTC' AS since,
+                   (m.month + interval '1 month') AT TIME ZONE 'UTC' AS until
+            FROM event_archives m WHERE m.state = 'moving'),
+        elsewhere AS (
+            SELECT coalesce(string_agg(format(' AND (e.created_at < %L OR e.created_at >= %L)', m.since, m.until), ''), '')
+                AS condition
+            FROM moving m),
+        tables AS (
+            SELECT t.name, c.condition FROM elsewhere c, (VALUES ('events'), ('events_archive')) AS t (name)
+            UNION ALL
+            SELECT m.partition_name, '' FROM moving m)
+        SELECT string_agg(format(
+            'SELECT e.event_position, e.event_id, e.tenant_id, e.aggregate_type, e.aggregate_id, e.event_type,'
+            ' e.event_version, e.event_data, e.metadata, e.created_at FROM cloudlab.%I AS e WHERE true%s',
+            t.name, t.condition), ' UNION ALL ')
+        FROM tables t);
+END
+$$;
+
+--
+-- Name: FUNCTION event_sources(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.event_sources() IS 'A query for all events, archived or not; true until the end of the transaction that asked';
+
+--
 -- Name: feed_horizon(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -387,6 +511,30 @@ $$;
 COMMENT ON FUNCTION cloudlab.feed_horizon() IS 'Highest position below which no open transaction can still add an event';
 
 --
+-- Name: finish_event_archive(date); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.finish_event_archive(p_month date) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
+BEGIN
+    LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('ALTER TABLE cloudlab.events_archive ATTACH PARTITION cloudlab.%I FOR VALUES FROM (%L) TO (%L)',
+        v_name, p_month::timestamp AT TIME ZONE 'UTC', (p_month + interval '1 month') AT TIME ZONE 'UTC');
+    UPDATE event_archives SET state = 'archived' WHERE month = p_month;
+END
+$$;
+
+--
+-- Name: FUNCTION finish_event_archive(p_month date); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.finish_event_archive(p_month date) IS 'Last step of an archiving: the detached month joins the archive';
+
+--
 -- Name: minor_digits(text); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -406,6 +554,32 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.minor_digits(p_currency text) IS 'Decimals a payment in this currency has';
+
+--
+-- Name: month_fingerprint(date); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $_$
+BEGIN
+    -- Nothing in it depends on the order of the rows or on a setting of the session.
+    EXECUTE format(
+        'SELECT count(*), coalesce(sum(hashtextextended(concat_ws(''|'', f.event_position, f.event_id, f.tenant_id,'
+        ' f.aggregate_type, f.aggregate_id, f.event_type, f.event_version, f.event_data, f.metadata,'
+        ' extract(epoch FROM f.created_at)), 0)::numeric), 0), coalesce(max(f.event_position), 0)'
+        ' FROM (%s) AS f WHERE f.created_at >= $1 AND f.created_at < $2', event_sources())
+        INTO event_count, event_hash, last_position
+        USING p_month::timestamp AT TIME ZONE 'UTC', (p_month + interval '1 month') AT TIME ZONE 'UTC';
+END
+$_$;
+
+--
+-- Name: FUNCTION month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) IS 'Count, hash and last position of a month of events, wherever it is';
 
 --
 -- Name: protect_table(regclass, text, text); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -475,6 +649,65 @@ $$;
 COMMENT ON FUNCTION cloudlab.read_feed(p_after bigint, p_limit integer) IS 'The next events in order, none skipped and none that could still be overtaken';
 
 --
+-- Name: read_feed_history(bigint, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.read_feed_history(p_after bigint, p_limit integer) RETURNS TABLE(event_position bigint, event_id uuid, tenant_id uuid, aggregate_type character varying, aggregate_id uuid, event_type character varying, event_version integer, event_data jsonb, metadata jsonb, created_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $_$
+DECLARE
+    v_horizon bigint;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'the feed is read in READ COMMITTED only' USING ERRCODE = '25001',
+            HINT = 'An older snapshot would hide events below the horizon.';
+    END IF;
+    v_horizon := feed_horizon();
+    RETURN QUERY EXECUTE format(
+        'SELECT f.event_position, f.event_id, f.tenant_id, f.aggregate_type, f.aggregate_id, f.event_type, f.event_version,'
+        ' f.event_data, f.metadata, f.created_at FROM (%s) AS f WHERE f.event_position > $1 AND f.event_position <= $2'
+        ' ORDER BY f.event_position LIMIT $3', event_sources())
+        USING p_after, v_horizon, p_limit;
+END
+$_$;
+
+--
+-- Name: FUNCTION read_feed_history(p_after bigint, p_limit integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.read_feed_history(p_after bigint, p_limit integer) IS 'The next events in order as read_feed gives them, archived ones too';
+
+--
+-- Name: read_stream_history(character varying, uuid, integer, integer, boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.read_stream_history(p_aggregate_type character varying, p_aggregate_id uuid, p_after_version integer, p_limit integer, p_backward boolean DEFAULT false) RETURNS TABLE(event_position bigint, event_id uuid, tenant_id uuid, aggregate_type character varying, aggregate_id uuid, event_type character varying, event_version integer, event_data jsonb, metadata jsonb, created_at timestamp with time zone)
+    LANGUAGE plpgsql ROWS 100
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $_$
+BEGIN
+    -- Whoever waits for a stream's next event asks behind its head; that must not open the archive.
+    IF NOT EXISTS (SELECT FROM event_streams s WHERE s.tenant_id = current_tenant() AND s.aggregate_id = p_aggregate_id
+                   AND s.aggregate_type = p_aggregate_type AND (p_backward OR s.event_version > p_after_version)) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format(
+        'SELECT f.event_position, f.event_id, f.tenant_id, f.aggregate_type, f.aggregate_id, f.event_type, f.event_version,'
+        ' f.event_data, f.metadata, f.created_at FROM (%s) AS f WHERE f.tenant_id = $1 AND f.aggregate_id = $2'
+        ' AND f.aggregate_type = $3 AND f.event_version %s LIMIT $5', event_sources(),
+        CASE WHEN p_backward THEN '< $4 ORDER BY f.event_version DESC' ELSE '> $4 ORDER BY f.event_version' END)
+        USING current_tenant(), p_aggregate_id, p_aggregate_type, p_after_version, p_limit;
+END
+$_$;
+
+--
+-- Name: FUNCTION read_stream_history(p_aggregate_type character varying, p_aggregate_id uuid, p_after_version integer, p_limit integer, p_backward boolean); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.read_stream_history(p_aggregate_type character varying, p_aggregate_id uuid, p_after_version integer, p_limit integer, p_backward boolean) IS 'The events of one stream of the current tenant above a version, or backward below it, archived ones too';
+
+--
 -- Name: refuse_change(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -493,6 +726,53 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.refuse_change() IS 'Keeps history from being rewritten, whoever asks';
+
+--
+-- Name: refuse_new_key(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.refuse_new_key() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    IF NEW.wrapped_key IS NOT NULL THEN
+        RAISE EXCEPTION 'subject % was erased: it cannot have a key again', OLD.subject_id USING ERRCODE = '42501';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+--
+-- Name: FUNCTION refuse_new_key(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.refuse_new_key() IS 'Makes an erasure final, whoever asks';
+
+--
+-- Name: restore_event_archive(date); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.restore_event_archive(p_month date) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
+BEGIN
+    LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('ALTER TABLE cloudlab.events_archive DETACH PARTITION cloudlab.%I', v_name);
+    EXECUTE format('ALTER TABLE cloudlab.events ATTACH PARTITION cloudlab.%I FOR VALUES FROM (%L) TO (%L)',
+        v_name, p_month::timestamp AT TIME ZONE 'UTC', (p_month + interval '1 month') AT TIME ZONE 'UTC');
+    DELETE FROM event_archives WHERE month = p_month;
+END
+$$;
+
+--
+-- Name: FUNCTION restore_event_archive(p_month date); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.restore_event_archive(p_month date) IS 'Brings a month back from the archive, in one transaction';
 
 --
 -- Name: touch_updated_at(); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -538,6 +818,65 @@ $$;
 COMMENT ON FUNCTION cloudlab.uuidv7() IS 'UUID version 7 for servers before PostgreSQL 18, whose own function takes precedence';
 
 --
+-- Name: advance_orders(shop.order_status, uuid[], timestamp with time zone[], integer[], character varying[]); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.advance_orders(p_to shop.order_status, p_order_ids uuid[], p_at timestamp with time zone[], p_expected_versions integer[], p_receipt_keys character varying[]) RETURNS TABLE(order_id uuid, order_number character varying, user_id uuid, status shop.order_status, currency character varying, total_amount numeric, line_count integer, order_version integer, placed_at timestamp with time zone, created_at timestamp with time zone, is_changed boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+    v_found record;
+BEGIN
+    -- The caller sorts them, so that two calls never wait for each other in a circle. One UPDATE for each: what one for all
+    -- of them saves is little, and its plan would depend on statistics.
+    FOR i IN 1..cardinality(p_order_ids) LOOP
+        IF p_receipt_keys IS NOT NULL THEN
+            -- Locked before the receipt is looked for: a twin that brings the same one is waited for here.
+            PERFORM FROM orders o WHERE o.tenant_id = v_tenant AND o.order_id = p_order_ids[i] FOR NO KEY UPDATE;
+        END IF;
+        RETURN QUERY
+            UPDATE orders o
+            SET status = p_to, order_version = o.order_version + 1,
+                paid_at = CASE WHEN p_to = 'paid' THEN p_at[i] ELSE o.paid_at END,
+                processing_at = CASE WHEN p_to = 'processing' THEN p_at[i] ELSE o.processing_at END,
+                shipped_at = CASE WHEN p_to = 'shipped' THEN p_at[i] ELSE o.shipped_at END,
+                delivered_at = CASE WHEN p_to = 'delivered' THEN p_at[i] ELSE o.delivered_at END,
+                cancelled_at = CASE WHEN p_to = 'cancelled' THEN p_at[i] ELSE o.cancelled_at END,
+                refunded_at = CASE WHEN p_to = 'refunded' THEN p_at[i] ELSE o.refunded_at END
+            WHERE o.tenant_id = v_tenant AND o.order_id = p_order_ids[i]
+              AND (p_expected_versions[i] IS NULL OR o.order_version = p_expected_versions[i])
+              AND (p_receipt_keys[i] IS NULL OR NOT EXISTS (
+                  SELECT FROM payment_transactions t
+                  WHERE t.tenant_id = v_tenant AND t.idempotency_key = p_receipt_keys[i]))
+            RETURNING o.order_id, o.order_number, o.user_id, o.status, o.currency::varchar, o.total_amount, o.line_count,
+                      o.order_version, o.placed_at, o.created_at, true;
+        CONTINUE WHEN FOUND;
+        SELECT o.order_number, o.order_version INTO v_found FROM orders o
+        WHERE o.tenant_id = v_tenant AND o.order_id = p_order_ids[i];
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'there is no order %', p_order_ids[i] USING ERRCODE = 'CL200';
+        ELSIF v_found.order_version <> p_expected_versions[i] THEN
+            RAISE EXCEPTION 'order % is at version %, not %', v_found.order_number, v_found.order_version,
+                p_expected_versions[i] USING ERRCODE = 'CL501';
+        END IF;
+        RETURN QUERY
+            SELECT o.order_id, o.order_number, o.user_id, o.status, o.currency::varchar, o.total_amount, o.line_count,
+                      o.order_version, o.placed_at, o.created_at, false
+            FROM orders o WHERE o.tenant_id = v_tenant AND o.order_id = p_order_ids[i];
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION advance_orders(p_to shop.order_status, p_order_ids uuid[], p_at timestamp with time zone[], p_expected_versions integer[], p_receipt_keys character varying[]); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.advance_orders(p_to shop.order_status, p_order_ids uuid[], p_at timestamp with time zone[], p_expected_versions integer[], p_receipt_keys character varying[]) IS 'Brings orders, given sorted, into another state, all or none; one whose receipt is on record already stays as it is';
+
+--
 -- Name: check_order_transition(); Type: FUNCTION; Schema: shop; Owner: -
 --
 
@@ -570,168 +909,376 @@ $$;
 COMMENT ON FUNCTION shop.check_order_transition() IS 'Refuses an illegal change of state, whoever asks';
 
 --
--- Name: move_order_stock(uuid, integer, integer, character varying); Type: FUNCTION; Schema: shop; Owner: -
+-- Name: deal_stock(integer, integer[], integer[], bigint[], integer[]); Type: FUNCTION; Schema: shop; Owner: -
 --
 
-CREATE FUNCTION shop.move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying) RETURNS void
+CREATE FUNCTION shop.deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[], OUT short_entries integer[], OUT short_available bigint[]) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_left bigint[] := p_available;
+    v_count integer := coalesce(cardinality(p_places), 0);
+    v_first integer := 1;
+BEGIN
+    short_entries := array_fill(NULL::integer, ARRAY[p_order_count]);
+    short_available := array_fill(NULL::bigint, ARRAY[p_order_count]);
+    FOR i IN 1..v_count LOOP
+        IF short_entries[p_places[i]] IS NULL AND p_quantities[i] > v_left[p_stocks[i]] THEN
+            short_entries[p_places[i]] := i;
+            short_available[p_places[i]] := v_left[p_stocks[i]];
+        END IF;
+        -- The order's last entry: what it takes is gone for those behind it.
+        IF i = v_count OR p_places[i + 1] <> p_places[i] THEN
+            FOR j IN v_first..i LOOP
+                EXIT WHEN short_entries[p_places[i]] IS NOT NULL;
+                v_left[p_stocks[j]] := v_left[p_stocks[j]] - p_quantities[j];
+            END LOOP;
+            v_first := i + 1;
+        END IF;
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[], OUT short_entries integer[], OUT short_available bigint[]); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[], OUT short_entries integer[], OUT short_available bigint[]) IS 'Deals stock out to orders in their turn: for each order NULL, or which of its entries was too much and what was left';
+
+--
+-- Name: erased_email(uuid); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.erased_email(user_uuid uuid) RETURNS character varying
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT 'erased+' || user_uuid || '@erased.invalid' $$;
+
+--
+-- Name: FUNCTION erased_email(user_uuid uuid); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.erased_email(user_uuid uuid) IS 'Address that an erased account is left with';
+
+--
+-- Name: known_orders(character varying[], bytea[], uuid[]); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.known_orders(p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_order_ids uuid[]) RETURNS TABLE(place integer, resource_id uuid, outcome character varying)
+    LANGUAGE plpgsql ROWS 1
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+BEGIN
+    RETURN QUERY
+        SELECT w.place::integer, k.resource_id,
+               CASE WHEN k.request_fingerprint = w.request_fingerprint THEN 'replayed' ELSE 'key_reused' END::varchar
+        FROM unnest(p_idempotency_keys, p_request_fingerprints, p_order_ids) WITH ORDINALITY
+            AS w (idempotency_key, request_fingerprint, order_id, place)
+        CROSS JOIN LATERAL (
+            SELECT k.resource_id, k.request_fingerprint FROM idempotency_keys k
+            WHERE k.tenant_id = v_tenant AND k.idempotency_key = w.idempotency_key LIMIT 1) AS k
+        WHERE k.resource_id <> w.order_id;
+END
+$$;
+
+--
+-- Name: FUNCTION known_orders(p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_order_ids uuid[]); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.known_orders(p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_order_ids uuid[]) IS 'Which of these idempotency keys belong to something else already: to what, and whether by the same request';
+
+--
+-- Name: move_order_stock(uuid[], integer, integer, character varying); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.move_order_stock(p_order_ids uuid[], p_available integer, p_reserved integer, p_reason character varying) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'shop', 'cloudlab', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();
-    v_product_ids uuid[];
-    v_quantities integer[];
+    v_moved record;
+    v_totals record;
 BEGIN
-    SELECT array_agg(w.product_id), array_agg(w.quantity) INTO v_product_ids, v_quantities
-    FROM (SELECT i.product_id, sum(i.quantity)::integer AS quantity FROM order_items i
-          WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id ORDER BY i.product_id) AS w;
+    SELECT array_agg(w.order_id) AS order_ids, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities
+    INTO v_moved
+    FROM (SELECT w.order_id, i.product_id, sum(i.quantity)::integer AS quantity
+          FROM unnest(p_order_ids) AS w (order_id)
+          CROSS JOIN LATERAL (
+              SELECT i.product_id, i.quantity FROM order_items i
+              WHERE i.tenant_id = v_tenant AND i.order_id = w.order_id ORDER BY i.line_number OFFSET 0) AS i
+          GROUP BY w.order_id, i.product_id) AS w;
     INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
-    SELECT v_tenant, w.product_id, p_order_id, p_available * w.quantity, p_reserved * w.quantity, p_reason
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity);
-    -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two orders never wait
+    SELECT v_tenant, w.product_id, w.order_id, p_available * w.quantity, p_reserved * w.quantity, p_reason
+    FROM unnest(v_moved.order_ids, v_moved.product_ids, v_moved.quantities) AS w (order_id, product_id, quantity);
+    SELECT array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities INTO v_totals
+    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity
+          FROM unnest(v_moved.product_ids, v_moved.quantities) AS w (product_id, quantity)
+          GROUP BY w.product_id) AS w;
+    -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two calls never wait
     -- for each other in a circle. One UPDATE for all of them: a statement for each product costs three times as much.
-    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_product_ids)
+    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids)
     ORDER BY n.product_id FOR NO KEY UPDATE;
     UPDATE inventory n
     SET available_quantity = n.available_quantity + p_available * w.quantity,
         reserved_quantity = n.reserved_quantity + p_reserved * w.quantity
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
+    FROM unnest(v_totals.product_ids, v_totals.quantities) AS w (product_id, quantity)
     WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
 END
 $$;
 
 --
--- Name: FUNCTION move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying); Type: COMMENT; Schema: shop; Owner: -
+-- Name: FUNCTION move_order_stock(p_order_ids uuid[], p_available integer, p_reserved integer, p_reason character varying); Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON FUNCTION shop.move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying) IS 'Adds so many times each ordered quantity to the available and the reserved stock, and enters it in the ledger';
+COMMENT ON FUNCTION shop.move_order_stock(p_order_ids uuid[], p_available integer, p_reserved integer, p_reason character varying) IS 'Adds so many times the ordered quantities to the available and the reserved stock, and enters it in the ledger';
 
 --
--- Name: place_order(uuid, character varying, uuid, character varying, timestamp with time zone, uuid[], integer[], numeric[], character varying, bytea, interval, jsonb); Type: FUNCTION; Schema: shop; Owner: -
+-- Name: place_orders(uuid[], character varying[], uuid[], character varying[], timestamp with time zone[], character varying[], bytea[], interval[], jsonb[], integer[], integer[], uuid[], integer[], numeric[]); Type: FUNCTION; Schema: shop; Owner: -
 --
 
-CREATE FUNCTION shop.place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone) RETURNS record
+CREATE FUNCTION shop.place_orders(p_order_ids uuid[], p_order_numbers character varying[], p_user_ids uuid[], p_currencies character varying[], p_placed_at timestamp with time zone[], p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_holds interval[], p_metadata jsonb[], p_places integer[], p_line_numbers integer[], p_product_ids uuid[], p_quantities integer[], p_prices numeric[]) RETURNS TABLE(outcome character varying, order_id uuid, facts jsonb, event_position bigint, recorded_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'shop', 'cloudlab', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();
-    v_placed_at timestamp with time zone := coalesce(p_placed_at, now());
-    v_item record;
-    v_known record;
+    v_count integer := cardinality(p_order_ids);
+    v_currencies varchar[] := p_currencies;
+    v_outcomes varchar[] := array_fill('placed'::varchar, ARRAY[v_count]);
+    v_is_open boolean[] := array_fill(true, ARRAY[v_count]);
+    v_ids uuid[] := p_order_ids;
+    v_facts jsonb[] := array_fill(NULL::jsonb, ARRAY[v_count]);
+    v_positions bigint[];
+    v_recorded_at timestamp with time zone;
+    v_open_count integer;
+    v_row_count integer;
+    v_is_tight boolean;
+    v_found record;
     v_lines record;
-    v_currency varchar := coalesce(p_currency, (
-        SELECT p.currency FROM products p WHERE p.tenant_id = v_tenant AND p.product_id = p_product_ids[1]));
-    v_product_ids uuid[];
-    v_quantities integer[];
-    v_total numeric(19,4);
+    v_orders record;
+    v_wanted record;
+    v_totals record;
+    v_stock record;
+    v_short record;
 BEGIN
-    -- First, because a twin in flight is waited for here, before anything is locked.
-    INSERT INTO idempotency_keys AS k (tenant_id, idempotency_key, request_fingerprint, resource_id)
-    VALUES (v_tenant, p_idempotency_key, p_request_fingerprint, p_order_id)
-    ON CONFLICT ON CONSTRAINT pk_idempotency_keys DO NOTHING;
-    IF NOT FOUND THEN
-        SELECT k.request_fingerprint, k.resource_id INTO v_known FROM idempotency_keys k
-        WHERE k.tenant_id = v_tenant AND k.idempotency_key = p_idempotency_key;
-        IF v_known.request_fingerprint <> p_request_fingerprint THEN
-            RAISE EXCEPTION 'the idempotency key % was used for a different order', p_idempotency_key USING ERRCODE = 'CL505';
-        END IF;
-        order_id := v_known.resource_id;
-        is_replay := true;
-        RETURN;
+    IF array_position(p_currencies, NULL) IS NOT NULL THEN
+        SELECT array_agg(coalesce(p_currencies[l.place], p.currency) ORDER BY l.place) INTO v_currencies
+        FROM unnest(p_places, p_line_numbers, p_product_ids) AS l (place, line_number, product_id)
+        LEFT JOIN products p ON p.tenant_id = v_tenant AND p.product_id = l.product_id
+        WHERE l.line_number = 1;
     END IF;
 
     -- What is bought, as the catalogue describes it now; a repeated product stays a line of its own.
-    SELECT array_agg(l.ordinal::integer ORDER BY l.ordinal) AS numbers,
-           array_agg(p.product_id ORDER BY l.ordinal) AS product_ids,
-           array_agg(p.vendor_id ORDER BY l.ordinal) AS vendor_ids,
-           array_agg(p.sku ORDER BY l.ordinal) AS skus,
-           array_agg(p.name ORDER BY l.ordinal) AS names,
-           array_agg(l.quantity ORDER BY l.ordinal) AS quantities,
-           array_agg(coalesce(l.price, p.price) ORDER BY l.ordinal) AS prices,
-           sum(l.quantity * coalesce(l.price, p.price)) AS subtotal,
-           jsonb_agg(jsonb_build_object('line', l.ordinal, 'product_id', p.product_id, 'vendor_id', p.vendor_id,
-               'sku', p.sku, 'quantity', l.quantity, 'price', coalesce(l.price, p.price)::numeric(19,4)::text)
-               ORDER BY l.ordinal) AS items
+    SELECT array_agg(l.place) AS places, array_agg(l.line_number) AS numbers, array_agg(l.product_id) AS product_ids,
+           array_agg(l.vendor_id) AS vendor_ids, array_agg(l.sku) AS skus, array_agg(l.name) AS names,
+           array_agg(l.quantity) AS quantities, array_agg(l.price) AS prices
     INTO v_lines
-    FROM unnest(p_product_ids, p_quantities, p_prices) WITH ORDINALITY AS l (product_id, quantity, price, ordinal)
-    JOIN products p ON p.tenant_id = v_tenant AND p.product_id = l.product_id
-                   AND p.status = 'active' AND p.deleted_at IS NULL AND p.currency = v_currency;
-    IF cardinality(v_lines.numbers) IS DISTINCT FROM cardinality(p_product_ids) THEN
-        RAISE EXCEPTION 'not for sale in %: %', coalesce(v_currency, 'any currency'), (
-            SELECT string_agg(DISTINCT w.product_id::text, ', ')
-            FROM unnest(p_product_ids) AS w (product_id) WHERE w.product_id <> ALL (coalesce(v_lines.product_ids, '{}')))
-            USING ERRCODE = 'CL200', HINT = 'Every product must exist, be active, and be priced in the currency of the order.';
+    FROM (SELECT l.place, l.line_number, l.product_id, l.quantity, p.vendor_id, p.sku, p.name,
+                 coalesce(l.price, p.price)::numeric(19,4) AS price
+          FROM unnest(p_places, p_line_numbers, p_product_ids, p_quantities, p_prices)
+              AS l (place, line_number, product_id, quantity, price)
+          LEFT JOIN LATERAL (
+              SELECT p.vendor_id, p.sku, p.name, p.price FROM products p
+              WHERE p.tenant_id = v_tenant AND p.product_id = l.product_id AND p.status = 'active'
+                AND p.deleted_at IS NULL AND p.currency = v_currencies[l.place] LIMIT 1) AS p ON true
+          ORDER BY l.place, l.line_number) AS l;
+    FOR v_found IN SELECT l.place, jsonb_agg(DISTINCT l.product_id) AS product_ids
+                   FROM unnest(v_lines.places, v_lines.product_ids, v_lines.vendor_ids) AS l (place, product_id, vendor_id)
+                   WHERE l.vendor_id IS NULL
+                   GROUP BY l.place LOOP
+        v_outcomes[v_found.place] := 'not_for_sale';
+        v_facts[v_found.place] :=
+            jsonb_build_object('currency', v_currencies[v_found.place], 'product_ids', v_found.product_ids);
+        v_is_open[v_found.place] := false;
+    END LOOP;
+
+    -- Merged, so that a repeated product is counted once. The look at the stock takes no lock: it turns away at once who
+    -- comes too late, and accepts nobody.
+    SELECT array_agg(w.place) AS places, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
+           array_agg(w.available) AS available
+    INTO v_wanted
+    FROM (SELECT w.place, w.product_id, w.quantity, coalesce(n.available_quantity, 0) AS available
+          FROM (SELECT l.place, l.product_id, sum(l.quantity) AS quantity
+                FROM unnest(v_lines.places, v_lines.product_ids, v_lines.quantities) AS l (place, product_id, quantity)
+                WHERE v_is_open[l.place]
+                GROUP BY l.place, l.product_id) AS w
+          LEFT JOIN LATERAL (
+              SELECT n.available_quantity FROM inventory n
+              WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id LIMIT 1) AS n ON true
+          ORDER BY w.place, w.product_id) AS w;
+    FOR v_found IN SELECT w.place, w.product_id, w.quantity, w.available
+                   FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities, v_wanted.available)
+                       AS w (place, product_id, quantity, available)
+                   WHERE w.quantity > w.available LOOP
+        CONTINUE WHEN NOT v_is_open[v_found.place];
+        v_outcomes[v_found.place] := 'out_of_stock';
+        v_facts[v_found.place] := jsonb_build_object('product_id', v_found.product_id,
+            'sku', v_lines.skus[array_position(v_lines.product_ids, v_found.product_id)],
+            'wanted', v_found.quantity, 'available', v_found.available);
+        v_is_open[v_found.place] := false;
+    END LOOP;
+    -- A used key comes before everything else. It is looked up after the stock, because a twin that took the last piece
+    -- meanwhile has left its key with it.
+    FOR v_found IN SELECT k.place, k.resource_id, k.outcome
+                   FROM known_orders(p_idempotency_keys, p_request_fingerprints, p_order_ids) k LOOP
+        v_outcomes[v_found.place] := v_found.outcome;
+        v_ids[v_found.place] := v_found.resource_id;
+        v_facts[v_found.place] := NULL;
+        v_is_open[v_found.place] := false;
+    END LOOP;
+    SELECT array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities INTO v_totals
+    FROM (SELECT w.product_id, sum(w.quantity) AS quantity
+          FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
+          WHERE v_is_open[w.place]
+          GROUP BY w.product_id ORDER BY w.product_id) AS w;
+
+    -- Everything that can be made ready is made ready before the lock.
+    SELECT array_agg(o.place) AS places, array_agg(o.subtotal) AS subtotals, array_agg(o.total) AS totals,
+           array_agg(o.line_count) AS line_counts, array_agg(o.placed_at) AS placed_at,
+           array_agg(jsonb_build_object('order_id', v_ids[o.place], 'order_number', p_order_numbers[o.place],
+               'user_id', p_user_ids[o.place], 'status', 'pending_payment', 'currency', v_currencies[o.place],
+               'total_amount', o.total::text, 'line_count', o.line_count, 'placed_at', o.placed_at, 'lines', o.items)) AS facts
+    INTO v_orders
+    FROM (SELECT l.place, sum(l.quantity * l.price) AS subtotal, count(*)::integer AS line_count,
+                 round(sum(l.quantity * l.price), minor_digits(v_currencies[l.place]))::numeric(19,4) AS total,
+                 coalesce(p_placed_at[l.place], now()) AS placed_at,
+                 jsonb_agg(jsonb_build_object('line', l.line_number, 'product_id', l.product_id, 'vendor_id', l.vendor_id,
+                     'sku', l.sku, 'quantity', l.quantity, 'price', l.price::text) ORDER BY l.line_number) AS items
+          FROM unnest(v_lines.places, v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus,
+                      v_lines.quantities, v_lines.prices)
+              AS l (place, line_number, product_id, vendor_id, sku, quantity, price)
+          WHERE v_is_open[l.place]
+          GROUP BY l.place ORDER BY l.place) AS o;
+
+    -- Locked in sorted order, stock before keys before order numbers, so that two calls never wait for each other in a
+    -- circle. A twin in flight is waited for here: it wants the same products.
+    SELECT array_agg(n.available_quantity) AS available INTO v_stock
+    FROM (SELECT n.available_quantity FROM inventory n
+          WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids)
+          ORDER BY n.product_id FOR NO KEY UPDATE) AS n;
+    v_is_tight := EXISTS (SELECT FROM unnest(v_totals.quantities, v_stock.available) AS w (quantity, available)
+                          WHERE w.quantity > w.available);
+    FOR v_found IN SELECT k.place, k.resource_id, k.outcome
+                   FROM known_orders(p_idempotency_keys, p_request_fingerprints, p_order_ids) k
+                   WHERE v_is_open[k.place] LOOP
+        v_outcomes[v_found.place] := v_found.outcome;
+        v_ids[v_found.place] := v_found.resource_id;
+        v_is_open[v_found.place] := false;
+        v_is_tight := true;
+    END LOOP;
+    IF v_is_tight THEN
+        -- Not everybody can have what they want: first come, first served, in the order given.
+        SELECT array_agg(w.place) AS places, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
+               array_agg(w.stock) AS stocks
+        INTO v_wanted
+        FROM (SELECT w.place, w.product_id, w.quantity, t.stock::integer AS stock
+              FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
+              JOIN unnest(v_totals.product_ids) WITH ORDINALITY AS t (product_id, stock) ON t.product_id = w.product_id
+              WHERE v_is_open[w.place]
+              ORDER BY w.place, w.product_id) AS w;
+        SELECT d.short_entries AS entries, d.short_available AS available INTO v_short
+        FROM deal_stock(v_count, v_wanted.places, v_wanted.stocks, v_wanted.quantities, v_stock.available) d;
+        FOR i IN 1..v_count LOOP
+            CONTINUE WHEN v_short.entries[i] IS NULL;
+            v_outcomes[i] := 'out_of_stock';
+            v_facts[i] := jsonb_build_object('product_id', v_wanted.product_ids[v_short.entries[i]],
+                'sku', v_lines.skus[array_position(v_lines.product_ids, v_wanted.product_ids[v_short.entries[i]])],
+                'wanted', v_wanted.quantities[v_short.entries[i]], 'available', v_short.available[i]);
+            v_is_open[i] := false;
+        END LOOP;
+    END IF;
+    v_open_count := cardinality(array_positions(v_is_open, true));
+    IF v_open_count > 0 THEN
+        INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_fingerprint, resource_id)
+        SELECT v_tenant, w.idempotency_key, w.request_fingerprint, w.order_id
+        FROM unnest(p_idempotency_keys, p_request_fingerprints, p_order_ids, v_is_open)
+            AS w (idempotency_key, request_fingerprint, order_id, is_open)
+        WHERE w.is_open
+        ORDER BY w.idempotency_key
+        ON CONFLICT ON CONSTRAINT pk_idempotency_keys DO NOTHING;
+        GET DIAGNOSTICS v_row_count = ROW_COUNT;
+        -- Some other order, of other products, was placed under one of the keys while the stock was waited for.
+        IF v_row_count < v_open_count THEN
+            FOR v_found IN SELECT k.place, k.resource_id, k.outcome
+                           FROM known_orders(p_idempotency_keys, p_request_fingerprints, p_order_ids) k
+                           WHERE v_is_open[k.place] LOOP
+                v_outcomes[v_found.place] := v_found.outcome;
+                v_ids[v_found.place] := v_found.resource_id;
+                v_is_open[v_found.place] := false;
+                v_open_count := v_open_count - 1;
+            END LOOP;
+        END IF;
+    END IF;
+    IF v_open_count = 0 THEN
+        RETURN QUERY SELECT w.outcome, w.order_id, w.facts, NULL::bigint, NULL::timestamp with time zone
+                     FROM unnest(v_outcomes, v_ids, v_facts) AS w (outcome, order_id, facts);
+        RETURN;
     END IF;
 
-    -- Merged, so that a repeated product is counted once.
-    SELECT array_agg(w.product_id), array_agg(w.quantity) INTO v_product_ids, v_quantities
-    FROM (SELECT l.product_id, sum(l.quantity)::integer AS quantity
-          FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity)
-          GROUP BY l.product_id ORDER BY l.product_id) AS w;
-    -- A look without a lock turns away at once who comes too late; it decides nothing.
-    SELECT w.product_id, w.quantity, n.available_quantity INTO v_item
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
-    LEFT JOIN inventory n ON n.tenant_id = v_tenant AND n.product_id = w.product_id
-    WHERE w.quantity > coalesce(n.available_quantity, 0)
-    ORDER BY w.product_id LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
-            v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_item.available_quantity, 0)
-            USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
+    IF v_open_count < cardinality(v_orders.places) THEN
+        SELECT array_agg(o.place) AS places, array_agg(o.subtotal) AS subtotals, array_agg(o.total) AS totals,
+               array_agg(o.line_count) AS line_counts, array_agg(o.placed_at) AS placed_at, array_agg(o.facts) AS facts
+        INTO v_orders
+        FROM unnest(v_orders.places, v_orders.subtotals, v_orders.totals, v_orders.line_counts, v_orders.placed_at,
+                    v_orders.facts) AS o (place, subtotal, total, line_count, placed_at, facts)
+        WHERE v_is_open[o.place];
     END IF;
-
-    v_total := round(v_lines.subtotal, minor_digits(v_currency));
     INSERT INTO orders (tenant_id, order_id, user_id, order_number, status, currency, subtotal_amount, rounding_amount,
                         total_amount, line_count, placed_at, created_at)
-    VALUES (v_tenant, p_order_id, p_user_id, p_order_number, 'pending_payment', v_currency, v_lines.subtotal,
-            v_total - v_lines.subtotal, v_total, cardinality(v_lines.numbers), v_placed_at, v_placed_at);
+    SELECT v_tenant, v_ids[o.place], p_user_ids[o.place], p_order_numbers[o.place], 'pending_payment',
+           v_currencies[o.place], o.subtotal, o.total - o.subtotal, o.total, o.line_count, o.placed_at, o.placed_at
+    FROM unnest(v_orders.places, v_orders.subtotals, v_orders.totals, v_orders.line_counts, v_orders.placed_at)
+        AS o (place, subtotal, total, line_count, placed_at)
+    ORDER BY p_order_numbers[o.place];
     INSERT INTO order_items (tenant_id, order_id, line_number, product_id, vendor_id, sku, name, quantity, price)
-    SELECT v_tenant, p_order_id, l.line_number, l.product_id, l.vendor_id, l.sku, l.name, l.quantity, l.price
-    FROM unnest(v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus, v_lines.names, v_lines.quantities,
-                v_lines.prices) AS l (line_number, product_id, vendor_id, sku, name, quantity, price);
+    SELECT v_tenant, v_ids[l.place], l.line_number, l.product_id, l.vendor_id, l.sku, l.name, l.quantity, l.price
+    FROM unnest(v_lines.places, v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus, v_lines.names,
+                v_lines.quantities, v_lines.prices)
+        AS l (place, line_number, product_id, vendor_id, sku, name, quantity, price)
+    WHERE v_is_open[l.place];
     INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
-    SELECT v_tenant, w.product_id, p_order_id, -w.quantity, w.quantity, 'order'
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity);
+    SELECT v_tenant, w.product_id, v_ids[w.place], -w.quantity, w.quantity, 'order'
+    FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
+    WHERE v_is_open[w.place];
     INSERT INTO inventory_reservations (tenant_id, order_id, expires_at)
-    VALUES (v_tenant, p_order_id, clock_timestamp() + p_hold);
-
-    order_id := p_order_id;
-    is_replay := false;
-    event_data := jsonb_build_object('order_id', p_order_id, 'order_number', p_order_number, 'user_id', p_user_id,
-        'status', 'pending_payment', 'currency', v_currency, 'total_amount', v_total::text,
-        'line_count', cardinality(v_lines.numbers), 'placed_at', v_placed_at, 'lines', v_lines.items);
-    SELECT a.last_position, a.recorded_at INTO event_position, recorded_at
-    FROM append_events('Order', p_order_id, 0, ARRAY['OrderPlaced']::varchar[], ARRAY[event_data], p_metadata) a;
-
-    -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two orders never wait
-    -- for each other in a circle.
-    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_product_ids)
-    ORDER BY n.product_id FOR NO KEY UPDATE;
-    SELECT w.product_id, w.quantity, n.available_quantity INTO v_item
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
-    LEFT JOIN inventory n ON n.tenant_id = v_tenant AND n.product_id = w.product_id
-    WHERE w.quantity > coalesce(n.available_quantity, 0)
-    ORDER BY w.product_id LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
-            v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_item.available_quantity, 0)
-            USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
-    END IF;
+    SELECT v_tenant, v_ids[o.place], clock_timestamp() + p_holds[o.place] FROM unnest(v_orders.places) AS o (place);
     UPDATE inventory n
     SET available_quantity = n.available_quantity - w.quantity, reserved_quantity = n.reserved_quantity + w.quantity
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
+    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity
+          FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
+          WHERE v_is_open[w.place]
+          GROUP BY w.product_id) AS w
     WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
+    IF v_open_count = 1 THEN
+        SELECT a.positions, a.recorded_at INTO v_positions, v_recorded_at
+        FROM append_events('Order', v_ids[v_orders.places[1]], 0, ARRAY['OrderPlaced']::varchar[], v_orders.facts,
+                           p_metadata[v_orders.places[1]]) a;
+    ELSE
+        SELECT a.positions, a.recorded_at INTO v_positions, v_recorded_at
+        FROM append_streams_all(
+            array_fill('Order'::varchar, ARRAY[v_open_count]), ARRAY(SELECT v_ids[o.place] FROM unnest(v_orders.places) AS o (place)),
+            array_fill(0, ARRAY[v_open_count]), array_fill(1, ARRAY[v_open_count]),
+            array_fill('OrderPlaced'::varchar, ARRAY[v_open_count]), v_orders.facts,
+            ARRAY(SELECT p_metadata[o.place] FROM unnest(v_orders.places) AS o (place))) a;
+    END IF;
+    RETURN QUERY SELECT w.outcome, w.order_id, coalesce(o.facts, w.facts), o.event_position, v_recorded_at
+                 FROM unnest(v_outcomes, v_ids, v_facts) WITH ORDINALITY AS w (outcome, order_id, facts, place)
+                 LEFT JOIN unnest(v_orders.places, v_orders.facts, v_positions) AS o (place, facts, event_position)
+                     ON o.place = w.place
+                 ORDER BY w.place;
 END
 $$;
 
 --
--- Name: FUNCTION place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: shop; Owner: -
+-- Name: FUNCTION place_orders(p_order_ids uuid[], p_order_numbers character varying[], p_user_ids uuid[], p_currencies character varying[], p_placed_at timestamp with time zone[], p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_holds interval[], p_metadata jsonb[], p_places integer[], p_line_numbers integer[], p_product_ids uuid[], p_quantities integer[], p_prices numeric[]); Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON FUNCTION shop.place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone) IS 'Places an order: stock, order, items, ledger, reservation, event and idempotency key, all or none';
+COMMENT ON FUNCTION shop.place_orders(p_order_ids uuid[], p_order_numbers character varying[], p_user_ids uuid[], p_currencies character varying[], p_placed_at timestamp with time zone[], p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_holds interval[], p_metadata jsonb[], p_places integer[], p_line_numbers integer[], p_product_ids uuid[], p_quantities integer[], p_prices numeric[]) IS 'Places orders, each whole or not at all: stock, order, items, ledger, reservation, event and idempotency key';
 
 --
 -- Name: soft_delete_user(uuid); Type: FUNCTION; Schema: shop; Owner: -
@@ -752,6 +1299,81 @@ $$;
 
 COMMENT ON FUNCTION shop.soft_delete_user(user_uuid uuid) IS 'Marks a user as deleted; a second call changes nothing';
 
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: event_archives; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.event_archives (
+    month date NOT NULL,
+    partition_name character varying(63) NOT NULL,
+    state character varying(20) DEFAULT 'moving'::character varying NOT NULL,
+    event_count bigint NOT NULL,
+    event_hash numeric NOT NULL,
+    last_position bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_event_archives_first_of_month CHECK ((EXTRACT(day FROM month) = (1)::numeric)),
+    CONSTRAINT chk_event_archives_state CHECK (((state)::text = ANY ((ARRAY['moving'::character varying, 'archived'::character varying])::text[])))
+);
+
+--
+-- Name: TABLE event_archives; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.event_archives IS 'Months of events that are in the archive or on their way to it';
+
+--
+-- Name: COLUMN event_archives.month; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.month IS 'First day of the month, UTC';
+
+--
+-- Name: COLUMN event_archives.partition_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.partition_name IS 'Table that holds its events';
+
+--
+-- Name: COLUMN event_archives.state; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.state IS 'moving: in events, in the archive or in neither; archived: in the archive';
+
+--
+-- Name: COLUMN event_archives.event_count; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.event_count IS 'How many events it had before it was moved';
+
+--
+-- Name: COLUMN event_archives.event_hash; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.event_hash IS 'Sum of the hashes of its events before it was moved';
+
+--
+-- Name: COLUMN event_archives.last_position; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.last_position IS 'Highest position in it, 0 when it is empty';
+
+--
+-- Name: COLUMN event_archives.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.created_at IS 'When its move began';
+
+--
+-- Name: COLUMN event_archives.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.updated_at IS 'When its state last changed';
+
 --
 -- Name: event_position; Type: SEQUENCE; Schema: cloudlab; Owner: -
 --
@@ -769,9 +1391,78 @@ CREATE SEQUENCE cloudlab.event_position
 
 COMMENT ON SEQUENCE cloudlab.event_position IS 'Order of all events of this shard; numbers of rolled back appends stay unused';
 
-SET default_tablespace = '';
+--
+-- Name: event_snapshots; Type: TABLE; Schema: cloudlab; Owner: -
+--
 
-SET default_table_access_method = heap;
+CREATE TABLE cloudlab.event_snapshots (
+    tenant_id uuid NOT NULL,
+    aggregate_id uuid NOT NULL,
+    event_version integer NOT NULL,
+    schema_version integer NOT NULL,
+    subject_id uuid,
+    state jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_event_snapshots_event_version_positive CHECK ((event_version > 0)),
+    CONSTRAINT chk_event_snapshots_schema_version_positive CHECK ((schema_version > 0))
+);
+
+ALTER TABLE ONLY cloudlab.event_snapshots FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE event_snapshots; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.event_snapshots IS 'Newest folded state of a stream: a shortcut, which may be dropped at any time';
+
+--
+-- Name: COLUMN event_snapshots.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.tenant_id IS 'Tenant that owns the aggregate';
+
+--
+-- Name: COLUMN event_snapshots.aggregate_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.aggregate_id IS 'ID of the aggregate root';
+
+--
+-- Name: COLUMN event_snapshots.event_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.event_version IS 'Version of the last event in the state';
+
+--
+-- Name: COLUMN event_snapshots.schema_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.schema_version IS 'Version of the form of the state; a reader of another version folds anew';
+
+--
+-- Name: COLUMN event_snapshots.subject_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.subject_id IS 'Person whose data the state holds, so that erasing the person drops it';
+
+--
+-- Name: COLUMN event_snapshots.state; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.state IS 'The state';
+
+--
+-- Name: COLUMN event_snapshots.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.created_at IS 'When the first snapshot of the stream was taken';
+
+--
+-- Name: COLUMN event_snapshots.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.updated_at IS 'When this one was taken';
 
 --
 -- Name: event_streams; Type: TABLE; Schema: cloudlab; Owner: -
@@ -911,6 +1602,93 @@ COMMENT ON COLUMN cloudlab.events.metadata IS 'Who and why: actor, correlation, 
 --
 
 COMMENT ON COLUMN cloudlab.events.created_at IS 'When the server recorded it; decides its partition';
+
+--
+-- Name: events_archive; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.events_archive (
+    event_id uuid DEFAULT uuidv7() CONSTRAINT events_event_id_not_null NOT NULL,
+    tenant_id uuid CONSTRAINT events_tenant_id_not_null NOT NULL,
+    event_position bigint CONSTRAINT events_event_position_not_null NOT NULL,
+    aggregate_id uuid CONSTRAINT events_aggregate_id_not_null NOT NULL,
+    aggregate_type character varying(100) CONSTRAINT events_aggregate_type_not_null NOT NULL,
+    event_type character varying(100) CONSTRAINT events_event_type_not_null NOT NULL,
+    event_version integer CONSTRAINT events_event_version_not_null NOT NULL,
+    event_data jsonb CONSTRAINT events_event_data_not_null NOT NULL,
+    metadata jsonb,
+    created_at timestamp with time zone DEFAULT now() CONSTRAINT events_created_at_not_null NOT NULL,
+    CONSTRAINT chk_event_version_positive CHECK ((event_version > 0))
+)
+PARTITION BY RANGE (created_at);
+
+ALTER TABLE ONLY cloudlab.events_archive FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE events_archive; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.events_archive IS 'Closed months of events; no reader comes here unless it asks for them';
+
+--
+-- Name: COLUMN events_archive.event_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_id IS 'Unique identifier of the event';
+
+--
+-- Name: COLUMN events_archive.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.tenant_id IS 'Tenant whose event it is';
+
+--
+-- Name: COLUMN events_archive.event_position; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_position IS 'Place in the order of all events of this shard';
+
+--
+-- Name: COLUMN events_archive.aggregate_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.aggregate_id IS 'ID of the aggregate root this event belongs to';
+
+--
+-- Name: COLUMN events_archive.aggregate_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.aggregate_type IS 'Type of aggregate (Order, User, Product, …)';
+
+--
+-- Name: COLUMN events_archive.event_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_type IS 'Type of event (OrderPlaced, OrderPaid, …)';
+
+--
+-- Name: COLUMN events_archive.event_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_version IS 'Place in its stream, 1 to n without a gap';
+
+--
+-- Name: COLUMN events_archive.event_data; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_data IS 'JSON payload; amounts are decimal strings';
+
+--
+-- Name: COLUMN events_archive.metadata; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.metadata IS 'Who and why: actor, correlation, causation, trace';
+
+--
+-- Name: COLUMN events_archive.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.created_at IS 'When the server recorded it; decides its partition';
 
 --
 -- Name: idempotency_keys; Type: TABLE; Schema: cloudlab; Owner: -
@@ -1343,6 +2121,72 @@ COMMENT ON COLUMN cloudlab.shard_identity.created_at IS 'When the shard was set 
 --
 
 COMMENT ON COLUMN cloudlab.shard_identity.updated_at IS 'When this row last changed';
+
+--
+-- Name: subject_keys; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.subject_keys (
+    tenant_id uuid NOT NULL,
+    subject_id uuid NOT NULL,
+    wrapped_key bytea,
+    key_version integer,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    erased_at timestamp with time zone,
+    CONSTRAINT chk_subject_keys_key_or_erased CHECK ((((wrapped_key IS NULL) = (erased_at IS NOT NULL)) AND ((wrapped_key IS NULL) = (key_version IS NULL)))),
+    CONSTRAINT chk_subject_keys_key_version_positive CHECK ((key_version > 0))
+);
+
+ALTER TABLE ONLY cloudlab.subject_keys FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE subject_keys; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.subject_keys IS 'Keys that seal what events say of a person; a row without a key is the record of an erasure';
+
+--
+-- Name: COLUMN subject_keys.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.tenant_id IS 'Tenant that knows the person';
+
+--
+-- Name: COLUMN subject_keys.subject_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.subject_id IS 'The person';
+
+--
+-- Name: COLUMN subject_keys.wrapped_key; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.wrapped_key IS 'The key, wrapped by a master key; NULL once the person was erased';
+
+--
+-- Name: COLUMN subject_keys.key_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.key_version IS 'Version of the master key that wraps it';
+
+--
+-- Name: COLUMN subject_keys.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.created_at IS 'When the key was made';
+
+--
+-- Name: COLUMN subject_keys.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.updated_at IS 'When this row last changed';
+
+--
+-- Name: COLUMN subject_keys.erased_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.erased_at IS 'When the person was erased';
 
 --
 -- Name: tenant_local; Type: TABLE; Schema: cloudlab; Owner: -
@@ -3194,6 +4038,20 @@ COMMENT ON COLUMN shop.vendors.created_at IS 'When the vendor joined';
 COMMENT ON COLUMN shop.vendors.updated_at IS 'When this row last changed';
 
 --
+-- Name: event_archives pk_event_archives; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.event_archives
+    ADD CONSTRAINT pk_event_archives PRIMARY KEY (month);
+
+--
+-- Name: event_snapshots pk_event_snapshots; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.event_snapshots
+    ADD CONSTRAINT pk_event_snapshots PRIMARY KEY (tenant_id, aggregate_id);
+
+--
 -- Name: event_streams pk_event_streams; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -3206,6 +4064,13 @@ ALTER TABLE ONLY cloudlab.event_streams
 
 ALTER TABLE ONLY cloudlab.events
     ADD CONSTRAINT pk_events PRIMARY KEY (event_position, created_at);
+
+--
+-- Name: events_archive pk_events_archive; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.events_archive
+    ADD CONSTRAINT pk_events_archive PRIMARY KEY (event_position, created_at);
 
 --
 -- Name: idempotency_keys pk_idempotency_keys; Type: CONSTRAINT; Schema: cloudlab; Owner: -
@@ -3250,11 +4115,25 @@ ALTER TABLE ONLY cloudlab.shard_identity
     ADD CONSTRAINT pk_shard_identity PRIMARY KEY (shard_name);
 
 --
+-- Name: subject_keys pk_subject_keys; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.subject_keys
+    ADD CONSTRAINT pk_subject_keys PRIMARY KEY (tenant_id, subject_id);
+
+--
 -- Name: tenant_local pk_tenant_local; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE ONLY cloudlab.tenant_local
     ADD CONSTRAINT pk_tenant_local PRIMARY KEY (tenant_id);
+
+--
+-- Name: events_archive uq_events_archive_tenant_id_aggregate_id_event_version; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.events_archive
+    ADD CONSTRAINT uq_events_archive_tenant_id_aggregate_id_event_version UNIQUE (tenant_id, aggregate_id, event_version, created_at);
 
 --
 -- Name: events uq_events_tenant_id_aggregate_id_event_version; Type: CONSTRAINT; Schema: cloudlab; Owner: -
@@ -3453,6 +4332,12 @@ ALTER TABLE ONLY shop.vendors
     ADD CONSTRAINT uq_vendors_vendor_name UNIQUE (tenant_id, vendor_name);
 
 --
+-- Name: idx_event_snapshots_subject_id; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_event_snapshots_subject_id ON cloudlab.event_snapshots USING btree (tenant_id, subject_id) WHERE (subject_id IS NOT NULL);
+
+--
 -- Name: idx_saga_instances_type_status; Type: INDEX; Schema: cloudlab; Owner: -
 --
 
@@ -3597,10 +4482,28 @@ CREATE INDEX idx_vendor_commissions_vendor_id ON shop.vendor_commissions USING b
 CREATE UNIQUE INDEX uq_users_email ON shop.users USING btree (tenant_id, lower((email)::text)) WHERE (deleted_at IS NULL);
 
 --
+-- Name: event_archives trg_event_archives_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_event_archives_updated_at BEFORE UPDATE ON cloudlab.event_archives FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: event_snapshots trg_event_snapshots_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_event_snapshots_updated_at BEFORE UPDATE ON cloudlab.event_snapshots FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
 -- Name: events trg_events_append_only; Type: TRIGGER; Schema: cloudlab; Owner: -
 --
 
 CREATE TRIGGER trg_events_append_only BEFORE DELETE OR UPDATE ON cloudlab.events FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
+
+--
+-- Name: events_archive trg_events_archive_append_only; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_events_archive_append_only BEFORE DELETE OR UPDATE ON cloudlab.events_archive FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
 
 --
 -- Name: projection_checkpoints trg_projection_checkpoints_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
@@ -3619,6 +4522,18 @@ CREATE TRIGGER trg_saga_instances_updated_at BEFORE UPDATE ON cloudlab.saga_inst
 --
 
 CREATE TRIGGER trg_shard_identity_updated_at BEFORE UPDATE ON cloudlab.shard_identity FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: subject_keys trg_subject_keys_erasure_is_final; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_subject_keys_erasure_is_final BEFORE UPDATE ON cloudlab.subject_keys FOR EACH ROW WHEN ((old.erased_at IS NOT NULL)) EXECUTE FUNCTION cloudlab.refuse_new_key();
+
+--
+-- Name: subject_keys trg_subject_keys_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_subject_keys_updated_at BEFORE UPDATE ON cloudlab.subject_keys FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
 
 --
 -- Name: tenant_local trg_tenant_local_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
@@ -3747,13 +4662,6 @@ ALTER TABLE ONLY shop.inventory_reservations
     ADD CONSTRAINT fk_inventory_reservations_order_id FOREIGN KEY (tenant_id, order_id) REFERENCES shop.orders(tenant_id, order_id) ON DELETE CASCADE;
 
 --
--- Name: inventory_updates fk_inventory_updates_product_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
---
-
-ALTER TABLE ONLY shop.inventory_updates
-    ADD CONSTRAINT fk_inventory_updates_product_id FOREIGN KEY (tenant_id, product_id) REFERENCES shop.products(tenant_id, product_id) ON DELETE RESTRICT;
-
---
 -- Name: order_items fk_order_items_order_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
 --
 
@@ -3872,6 +4780,12 @@ ALTER TABLE ONLY shop.vendor_commissions
 CREATE POLICY directory_policy ON cloudlab.tenant_local TO cloudlab_owner USING (true) WITH CHECK (true);
 
 --
+-- Name: event_snapshots; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.event_snapshots ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: event_streams; Type: ROW SECURITY; Schema: cloudlab; Owner: -
 --
 
@@ -3884,10 +4798,22 @@ ALTER TABLE cloudlab.event_streams ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cloudlab.events ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: events_archive; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.events_archive ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: idempotency_keys; Type: ROW SECURITY; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE cloudlab.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_snapshots platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.event_snapshots FOR SELECT TO platform_worker USING (true);
 
 --
 -- Name: event_streams platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -3900,6 +4826,12 @@ CREATE POLICY platform_policy ON cloudlab.event_streams FOR SELECT TO platform_w
 --
 
 CREATE POLICY platform_policy ON cloudlab.events FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: events_archive platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.events_archive FOR SELECT TO platform_worker USING (true);
 
 --
 -- Name: idempotency_keys platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -3920,10 +4852,22 @@ CREATE POLICY platform_policy ON cloudlab.saga_instances FOR SELECT TO platform_
 CREATE POLICY platform_policy ON cloudlab.saga_steps FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: subject_keys platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.subject_keys FOR SELECT TO platform_worker USING (true);
+
+--
 -- Name: tenant_local platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY platform_policy ON cloudlab.tenant_local FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: subject_keys rotation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY rotation_policy ON cloudlab.subject_keys FOR UPDATE TO platform_worker USING (true) WITH CHECK (true);
 
 --
 -- Name: saga_instances; Type: ROW SECURITY; Schema: cloudlab; Owner: -
@@ -3938,6 +4882,18 @@ ALTER TABLE cloudlab.saga_instances ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cloudlab.saga_steps ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: subject_keys; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.subject_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_snapshots tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.event_snapshots AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: event_streams tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
@@ -3948,6 +4904,12 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.event_streams AS RESTRICTIVE T
 --
 
 CREATE POLICY tenant_isolation_policy ON cloudlab.events AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: events_archive tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.events_archive AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
 -- Name: idempotency_keys tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -3968,6 +4930,12 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.saga_instances AS RESTRICTIVE 
 CREATE POLICY tenant_isolation_policy ON cloudlab.saga_steps AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
+-- Name: subject_keys tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.subject_keys AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: tenant_local tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
@@ -3980,6 +4948,12 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_local FOR SELECT TO app
 ALTER TABLE cloudlab.tenant_local ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: event_snapshots user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.event_snapshots TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
 -- Name: event_streams user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
@@ -3990,6 +4964,12 @@ CREATE POLICY user_data_policy ON cloudlab.event_streams TO application_readonly
 --
 
 CREATE POLICY user_data_policy ON cloudlab.events TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: events_archive user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.events_archive TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
 
 --
 -- Name: idempotency_keys user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -4008,6 +4988,12 @@ CREATE POLICY user_data_policy ON cloudlab.saga_instances TO application_readonl
 --
 
 CREATE POLICY user_data_policy ON cloudlab.saga_steps TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: subject_keys user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.subject_keys TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (subject_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (subject_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
 
 --
 -- Name: analytics_events; Type: ROW SECURITY; Schema: shop; Owner: -
@@ -4536,6 +5522,12 @@ GRANT USAGE ON SCHEMA shop TO application_admin;
 GRANT USAGE ON SCHEMA shop TO platform_worker;
 
 --
+-- Name: FUNCTION begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint) FROM PUBLIC;
+
+--
 -- Name: FUNCTION ensure_event_partitions(p_months_ahead integer, as_of timestamp with time zone); Type: ACL; Schema: cloudlab; Owner: -
 --
 
@@ -4552,10 +5544,74 @@ GRANT ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_
 GRANT ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) TO application_admin;
 
 --
+-- Name: FUNCTION event_position_at(p_time timestamp with time zone); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.event_position_at(p_time timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION cloudlab.event_position_at(p_time timestamp with time zone) TO platform_worker;
+
+--
+-- Name: FUNCTION finish_event_archive(p_month date); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.finish_event_archive(p_month date) FROM PUBLIC;
+
+--
+-- Name: FUNCTION month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) TO platform_worker;
+
+--
 -- Name: FUNCTION protect_table(p_table regclass, p_visible_to_user text, p_write_grants text); Type: ACL; Schema: cloudlab; Owner: -
 --
 
 REVOKE ALL ON FUNCTION cloudlab.protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION restore_event_archive(p_month date); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.restore_event_archive(p_month date) FROM PUBLIC;
+
+--
+-- Name: TABLE event_archives; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.event_archives TO platform_worker;
+
+--
+-- Name: COLUMN event_archives.month; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT(month) ON TABLE cloudlab.event_archives TO application_readonly;
+GRANT SELECT(month) ON TABLE cloudlab.event_archives TO application_readwrite;
+GRANT SELECT(month) ON TABLE cloudlab.event_archives TO application_admin;
+
+--
+-- Name: COLUMN event_archives.partition_name; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT(partition_name) ON TABLE cloudlab.event_archives TO application_readonly;
+GRANT SELECT(partition_name) ON TABLE cloudlab.event_archives TO application_readwrite;
+GRANT SELECT(partition_name) ON TABLE cloudlab.event_archives TO application_admin;
+
+--
+-- Name: COLUMN event_archives.state; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT(state) ON TABLE cloudlab.event_archives TO application_readonly;
+GRANT SELECT(state) ON TABLE cloudlab.event_archives TO application_readwrite;
+GRANT SELECT(state) ON TABLE cloudlab.event_archives TO application_admin;
+
+--
+-- Name: COLUMN event_archives.last_position; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT(last_position) ON TABLE cloudlab.event_archives TO application_readonly;
+GRANT SELECT(last_position) ON TABLE cloudlab.event_archives TO application_readwrite;
+GRANT SELECT(last_position) ON TABLE cloudlab.event_archives TO application_admin;
 
 --
 -- Name: SEQUENCE event_position; Type: ACL; Schema: cloudlab; Owner: -
@@ -4565,6 +5621,15 @@ GRANT SELECT,USAGE ON SEQUENCE cloudlab.event_position TO application_readwrite;
 GRANT SELECT,USAGE ON SEQUENCE cloudlab.event_position TO application_admin;
 GRANT SELECT ON SEQUENCE cloudlab.event_position TO platform_worker;
 GRANT SELECT ON SEQUENCE cloudlab.event_position TO application_readonly;
+
+--
+-- Name: TABLE event_snapshots; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.event_snapshots TO application_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.event_snapshots TO application_readwrite;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.event_snapshots TO application_admin;
+GRANT SELECT ON TABLE cloudlab.event_snapshots TO platform_worker;
 
 --
 -- Name: TABLE event_streams; Type: ACL; Schema: cloudlab; Owner: -
@@ -4583,6 +5648,15 @@ GRANT SELECT ON TABLE cloudlab.events TO application_readonly;
 GRANT SELECT,INSERT ON TABLE cloudlab.events TO application_readwrite;
 GRANT SELECT,INSERT ON TABLE cloudlab.events TO application_admin;
 GRANT SELECT ON TABLE cloudlab.events TO platform_worker;
+
+--
+-- Name: TABLE events_archive; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.events_archive TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.events_archive TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.events_archive TO application_admin;
+GRANT SELECT ON TABLE cloudlab.events_archive TO platform_worker;
 
 --
 -- Name: TABLE idempotency_keys; Type: ACL; Schema: cloudlab; Owner: -
@@ -4625,6 +5699,33 @@ GRANT SELECT ON TABLE cloudlab.shard_identity TO application_readonly;
 GRANT SELECT ON TABLE cloudlab.shard_identity TO application_readwrite;
 GRANT SELECT ON TABLE cloudlab.shard_identity TO application_admin;
 GRANT SELECT ON TABLE cloudlab.shard_identity TO platform_worker;
+
+--
+-- Name: TABLE subject_keys; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.subject_keys TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.subject_keys TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.subject_keys TO application_admin;
+GRANT SELECT ON TABLE cloudlab.subject_keys TO platform_worker;
+
+--
+-- Name: COLUMN subject_keys.wrapped_key; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(wrapped_key) ON TABLE cloudlab.subject_keys TO platform_worker;
+
+--
+-- Name: COLUMN subject_keys.key_version; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(key_version) ON TABLE cloudlab.subject_keys TO platform_worker;
+
+--
+-- Name: COLUMN subject_keys.updated_at; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(updated_at) ON TABLE cloudlab.subject_keys TO platform_worker;
 
 --
 -- Name: TABLE tenant_local; Type: ACL; Schema: cloudlab; Owner: -
