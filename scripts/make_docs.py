@@ -76,6 +76,9 @@ def settings_page() -> str:
         "[analytics]",
         'url = "https://user:password@host:8443/cloudlab"  # ClickHouse 23 or newer',
         "",
+        "[encryption]                 # wraps the keys of personal data; the highest version is used",
+        'keys = {1 = "…"}             # openssl rand -base64 32; keep an old one until `cloudlab key rotate` has ended',
+        "",
         "[limits]",
         *(f"{item.name} = {item.default}" for item in dataclasses.fields(Limits)),
         "```\n",
@@ -89,6 +92,7 @@ def settings_page() -> str:
         "| CLOUDLAB_CONTROL_APP_URL, …_OWNER_URL, …_WORKER_URL, …_READONLY_URL | the control database |",
         "| CLOUDLAB_SHARD_NAME_APP_URL, … | the logins of shard NAME |",
         "| CLOUDLAB_CACHE_URL, CLOUDLAB_ANALYTICS_URL | the cache and the analytics database |",
+        "| CLOUDLAB_MASTER_KEY | master key of version 1 in base64, or `1:key,2:key` |",
         *(f"| CLOUDLAB_{item.name.upper()} | limit `{item.name}` |" for item in dataclasses.fields(Limits)),
         "\nA server that is not on this machine is verified (`sslmode=verify-full`) unless its URL says otherwise.",
     ]

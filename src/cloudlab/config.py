@@ -6,6 +6,8 @@ environment (`CLOUDLAB_…`). An unknown key is an error that names the nearest 
 Standard: §1.1 Technology Stack
 """
 
+import base64
+import binascii
 import difflib
 import json
 import os
@@ -54,15 +56,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole installation: the control database, the shards, the cache, the analytics database."""
+    """A whole installation: the control database, the shards, the cache, the analytics database, the master keys."""
 
     control: DatabaseUrls
     shards: tuple[ShardConfig, ...]
     cache_url: str = field(repr=False)
     analytics_url: str = field(repr=False)
     limits: Limits = Limits()
+    master_keys: Mapping[int, bytes] = field(repr=False, hash=False, default_factory=dict[int, bytes])
 
 
+MASTER_KEY_BYTES = 32
 _URL_KEYS = ("app_url", "owner_url", "worker_url", "readonly_url")
 _LIMITS = tuple(item.name for item in fields(Limits))
 
@@ -127,8 +131,35 @@ def _with_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[s
     for section in ("cache", "analytics"):
         if value := environ.get(f"CLOUDLAB_{section.upper()}_URL"):
             merged[section] = {"url": value}
+    if text := environ.get("CLOUDLAB_MASTER_KEY"):
+        merged["encryption"] = {"keys": dict(raw.get("encryption", {}).get("keys", {})) | _keys_named(text)}
     given = {name: environ.get(f"CLOUDLAB_{name.upper()}") for name in _LIMITS}
     return merged | {"limits": raw.get("limits", {}) | {name: text for name, text in given.items() if text}}
+
+
+def _keys_named(text: str) -> dict[str, str]:
+    """Read CLOUDLAB_MASTER_KEY: one key, which is version 1, or `1:key,2:key`."""
+    if ":" not in text:
+        return {"1": text}
+    return {version.strip(): key for version, _, key in (entry.partition(":") for entry in text.split(","))}
+
+
+def _master_keys(entry: dict[str, Any]) -> dict[int, bytes]:
+    """Decode the master keys; what is wrong with one is said without showing it."""
+    _known("encryption", entry, ("keys",))
+    keys: dict[int, bytes] = {}
+    for version, text in entry.get("keys", {}).items():
+        try:
+            number, key = int(version), base64.b64decode(str(text), validate=True)
+        except (ValueError, binascii.Error):
+            number, key = 0, b""
+        if number < 1 or len(key) != MASTER_KEY_BYTES:
+            raise ConfigError(
+                f"[encryption] key {version} must be a positive number and {MASTER_KEY_BYTES} bytes in base64",
+                hint="Make one with `openssl rand -base64 32`.",
+            )
+        keys[number] = key
+    return keys
 
 
 def _shards_named(raw: dict[str, Any], environ: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -143,7 +174,7 @@ def _shards_named(raw: dict[str, Any], environ: Mapping[str, str]) -> list[dict[
 
 
 def _parse(raw: dict[str, Any]) -> Config:
-    _known("", raw, ("control", "shards", "cache", "analytics", "limits"))
+    _known("", raw, ("control", "shards", "cache", "analytics", "limits", "encryption"))
     shards = tuple(_shard(entry) for entry in raw["shards"])
     if not shards:
         raise ConfigError("there is no [[shards]] entry: a platform needs at least one shard")
@@ -156,6 +187,7 @@ def _parse(raw: dict[str, Any]) -> Config:
         cache_url=_url("cache", raw.get("cache", {})),
         analytics_url=_url("analytics", raw.get("analytics", {})),
         limits=_limits(raw["limits"]),
+        master_keys=_master_keys(raw.get("encryption", {})),
     )
 
 

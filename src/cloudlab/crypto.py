@@ -1,6 +1,9 @@
-"""Hashes: of passwords, and of requests.
+"""Hashes of passwords and of requests, and sealed fields.
 
-Standard: §2.2 Column Constraints
+A field is sealed by AES-256-GCM under the key of the person it speaks of; that key is wrapped by a master key. What it
+belongs to (tenant, person, stream, field) is part of the seal: a value copied to another place cannot be opened.
+
+Standard: §2.2 Column Constraints, §9.1 Encryption at Rest
 """
 
 import base64
@@ -9,6 +12,11 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from cloudlab.errors import ConfigError, InvariantBroken
 
 # 16 MiB and about 40 ms a hash on one core.
 _N, _R, _P = 2**14, 8, 1
@@ -41,3 +49,85 @@ def _encode(raw: bytes) -> str:
 def fingerprint(request: Mapping[str, object]) -> bytes:
     """Return the SHA-256 of a request, the same for the same request whatever the order of its keys."""
     return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).digest()
+
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+_FORMAT = b"\x01"
+
+
+def new_key() -> bytes:
+    """Return a random key of 256 bits."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def seal(key: bytes, plaintext: bytes, context: tuple[str, ...]) -> bytes:
+    """Encrypt, bound to a context that must be named again to open it: format (1 byte), nonce (12), text and tag (16).
+
+    The nonce is random: a key is good for 2^32 seals. Cost: about 2 µs.
+
+    Standard: §9.1 Encryption at Rest
+    """
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return _FORMAT + nonce + AESGCM(key).encrypt(nonce, plaintext, _bound(context))
+
+
+def unseal(key: bytes, sealed: bytes, context: tuple[str, ...]) -> bytes:
+    """Decrypt what was sealed with this key in this context.
+
+    Raises:
+        InvariantBroken: It was changed, moved from another place, or sealed with another key.
+    """
+    nonce, text = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+    try:
+        if sealed[:1] != _FORMAT:
+            raise InvalidTag
+        return AESGCM(key).decrypt(nonce, text, _bound(context))
+    except (InvalidTag, ValueError):
+        raise InvariantBroken(f"a sealed value was not made for {' '.join(context)}") from None
+
+
+def _bound(context: tuple[str, ...]) -> bytes:
+    return json.dumps(context, ensure_ascii=False).encode()
+
+
+class Keyring:
+    """The master keys of an installation by version; the newest one wraps, all of them unwrap."""
+
+    def __init__(self, keys: Mapping[int, bytes]) -> None:
+        self._keys = dict(keys)
+
+    def __repr__(self) -> str:
+        return f"<Keyring of versions {sorted(self._keys)}>"
+
+    @property
+    def newest(self) -> int:
+        """Version of the key that wraps.
+
+        Raises:
+            ConfigError: There is no master key.
+        """
+        if not self._keys:
+            raise ConfigError(
+                "there is no master key to protect personal data with",
+                hint="Set CLOUDLAB_MASTER_KEY, or keys in [encryption]: see docs/reference/settings.md.",
+            )
+        return max(self._keys)
+
+    def wrap(self, key: bytes, context: tuple[str, ...]) -> bytes:
+        """Seal a key with the newest master key."""
+        return seal(self._keys[self.newest], key, context)
+
+    def unwrap(self, version: int, wrapped: bytes, context: tuple[str, ...]) -> bytes:
+        """Open a key that was wrapped by the master key of this version.
+
+        Raises:
+            ConfigError: That master key is not configured here.
+            InvariantBroken: It was wrapped for another place, or by another key of the same version.
+        """
+        if version not in self._keys:
+            raise ConfigError(
+                f"master key {version} is not configured, and personal data is wrapped with it",
+                hint="Keep an old key in [encryption] until `cloudlab key rotate` has finished.",
+            )
+        return unseal(self._keys[version], wrapped, context)

@@ -18,6 +18,7 @@ from cloudlab.analytics import Analytics
 from cloudlab.cache import Cache
 from cloudlab.combining import MOST_TOGETHER, Combiner
 from cloudlab.config import Config
+from cloudlab.crypto import Keyring
 from cloudlab.errors import CloudLabError, SerializationFailed, TenantSuspended, WrongShard
 from cloudlab.events import feed
 from cloudlab.events.projections import Following, InlineProjection, Stores
@@ -28,7 +29,7 @@ from cloudlab.postgres.pool import Pools
 from cloudlab.session import Scope, Session, open_session
 from cloudlab.tenancy import tenants
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
-from cloudlab.values import Event, NewEvent, Stream
+from cloudlab.values import NO_CAUSE, Cause, Event, Stream
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -56,6 +57,7 @@ class Platform:
         self._pools = pools
         self._doorbell = doorbell
         self._inline = tuple(item for item in projections if isinstance(item, InlineProjection))
+        self._keyring = stores.keyring
         self._routes: dict[str | UUID, Tenant] = {}
         self._combiners = combiners
 
@@ -92,7 +94,8 @@ class Platform:
             stack.push_async_callback(_close_all, combiners)
             doorbell = Doorbell(pools)
             stack.push_async_callback(doorbell.close)
-            yield cls(loaded, pools, Stores(cache, analytics), projections, doorbell, combiners)
+            stores = Stores(cache, analytics, Keyring(loaded.master_keys))
+            yield cls(loaded, pools, stores, projections, doorbell, combiners)
 
     async def create_tenant(
         self, name: str, *, region: str | None = None, placement: Placement | str = Placement.ROW
@@ -122,7 +125,7 @@ class Platform:
 
     @asynccontextmanager
     async def session(
-        self, tenant: Tenant, *, user_id: UUID | None = None, readonly: bool = False
+        self, tenant: Tenant, *, user_id: UUID | None = None, readonly: bool = False, cause: Cause | None = None
     ) -> AsyncGenerator[Session]:
         """Open a session: one tenant, one shard, exactly one transaction.
 
@@ -132,6 +135,7 @@ class Platform:
             tenant: Whose data.
             user_id: Of that, only what this user owns.
             readonly: Refuse every write; uses the login that cannot write.
+            cause: Who asked and what led to it; stands in the metadata of every event appended in the session.
 
         Raises:
             TenantSuspended: The tenant is suspended.
@@ -140,10 +144,10 @@ class Platform:
         if not tenant.is_active:
             raise TenantSuspended(f"tenant {tenant.tenant_name} is suspended")
         urls = shard_config(self.config, tenant.shard).urls
-        scope = Scope(tenant.tenant_id, tenant.epoch, tenant.schema_name, user_id, readonly)
+        scope = Scope(tenant.tenant_id, tenant.epoch, tenant.schema_name, user_id, readonly, cause or NO_CAUSE)
         url = urls.readonly_url if readonly else urls.app_url
         try:
-            async with open_session(self._pools, url, scope, self.config.limits, self._inline) as s:
+            async with open_session(self._pools, url, scope, self.config.limits, self._inline, self._keyring) as s:
                 yield s
             if s.has_appended:
                 self._doorbell.ring(url)
@@ -158,6 +162,7 @@ class Platform:
         *,
         user_id: UUID | None = None,
         readonly: bool = False,
+        cause: Cause | None = None,
     ) -> T:
         """Run `work(session)` and commit; repeat it when the transaction lost a race or the tenant has moved.
 
@@ -168,7 +173,7 @@ class Platform:
         """
         for attempt in range(_ATTEMPTS):
             try:
-                async with self.session(tenant, user_id=user_id, readonly=readonly) as s:
+                async with self.session(tenant, user_id=user_id, readonly=readonly, cause=cause) as s:
                     return await work(s)
             except (SerializationFailed, WrongShard) as error:
                 if attempt == _ATTEMPTS - 1:
@@ -222,7 +227,7 @@ class Platform:
         self,
         tenant: Tenant,
         stream: Stream,
-        events: Sequence[NewEvent],
+        events: Sequence[object],
         *,
         expected_version: int | None,
         metadata: Mapping[str, Any] | None = None,
@@ -234,8 +239,9 @@ class Platform:
         Cost: two round trips and one commit for all appends that go together, up to 256.
         Standard: §3.2 Event Store Schema
         """
+        why = Cause().as_metadata() | dict(metadata or {})
         return await self.combine(
-            tenant, append_each, StreamAppend(stream, events, expected_version, metadata), key=_stream_of
+            tenant, append_each, StreamAppend(stream, events, expected_version, why), key=_stream_of
         )
 
     async def read_feed(self, shard: str, *, after: int | None = None, limit: int = 100) -> list[Event]:

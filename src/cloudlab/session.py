@@ -9,17 +9,18 @@ Standard: §4.1 Row-Level Security (RLS), §9.2 Row-Level Security
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import LiteralString, Protocol, TypeVar
+from typing import Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
 import psycopg
 
 from cloudlab.config import Limits
+from cloudlab.crypto import Keyring
 from cloudlab.errors import NotFound, from_postgres
 from cloudlab.postgres.pool import Pools, ended
 from cloudlab.postgres.transaction import Transaction
 from cloudlab.postgres.wire import Command, Connection, command
-from cloudlab.values import Event
+from cloudlab.values import NO_CAUSE, Cause, Event
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class Scope:
     schema_name: str
     user_id: UUID | None = None
     readonly: bool = False
+    cause: Cause = NO_CAUSE
 
 
 class Session:
@@ -55,11 +57,15 @@ class Session:
     `platform.session(...)`, which commits when its block ends and rolls back when the block raises.
     """
 
-    def __init__(self, scope: Scope, transaction: Transaction, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self, scope: Scope, transaction: Transaction, listeners: Sequence[Listener], keyring: Keyring | None = None
+    ) -> None:
         self.scope = scope
+        self.keyring = keyring or Keyring({})
         self._transaction = transaction
         self._listeners = listeners
         self.has_appended = False
+        self._metadata: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<Session of tenant {self.scope.tenant_id}: {self._transaction!r}>"
@@ -68,6 +74,13 @@ class Session:
     def tenant_id(self) -> UUID:
         """The tenant this session is bound to."""
         return self.scope.tenant_id
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What every event appended here says of its cause; made when first asked for, the same ever after."""
+        if not self._metadata:
+            self._metadata = self.scope.cause.as_metadata(self.scope.user_id)
+        return self._metadata
 
     def queue(self, query: LiteralString, **params: object) -> None:
         """Send a statement with the next one or with COMMIT; it costs no round trip, its error is raised there."""
@@ -84,6 +97,13 @@ class Session:
         """Run a statement and build one object from each row's columns. Cost: one round trip."""
         try:
             return (await self._transaction.execute(query, **params)).rows(make)
+        except psycopg.Error as error:
+            raise from_postgres(error) from error
+
+    async def fetch_tuples(self, query: LiteralString, **params: object) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows as tuples, for who builds many objects at once. Cost: one round trip."""
+        try:
+            return (await self._transaction.execute(query, **params)).tuples()
         except psycopg.Error as error:
             raise from_postgres(error) from error
 
@@ -139,7 +159,12 @@ def _opening(connection: Connection, scope: Scope, limits: Limits) -> list[Comma
 
 @asynccontextmanager
 async def open_session(
-    pools: Pools, url: str, scope: Scope, limits: Limits, listeners: Sequence[Listener] = ()
+    pools: Pools,
+    url: str,
+    scope: Scope,
+    limits: Limits,
+    listeners: Sequence[Listener] = (),
+    keyring: Keyring | None = None,
 ) -> AsyncGenerator[Session]:
     """Open a session on one shard; every error of PostgreSQL comes out as one of CloudLab's.
 
@@ -149,6 +174,6 @@ async def open_session(
         transaction = Transaction(connection, _opening(connection, scope, limits), scope.schema_name)
         try:
             async with ended(transaction):
-                yield Session(scope, transaction, listeners)
+                yield Session(scope, transaction, listeners, keyring)
         except psycopg.Error as error:
             raise from_postgres(error) from error

@@ -6,20 +6,22 @@ They hold no connection and do no input or output, so any layer may use them.
 import base64
 import binascii
 import json
+import re
 import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from cloudlab.errors import BadCursor, BadMoney
+from cloudlab.errors import BadCursor, BadMoney, InvalidInput
 
 T = TypeVar("T")
 
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_AMOUNT = Decimal("999999999999999.9999")
 _EXPONENTS = {"BHD": 3, "IQD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3} | dict.fromkeys(
     ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0
@@ -157,6 +159,59 @@ class Event:
     epoch: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why a session writes: who asked, and what led to it. It stands in the metadata of every event appended there.
+
+    Attributes:
+        correlation_id: Shared by all that one command causes; a fresh one when None.
+        causation_id: The event that was handled, when one was.
+        actor: Who acts; the session's user when None.
+        traceparent: The caller's place in a trace, as the header of W3C Trace Context.
+
+    Raises:
+        InvalidInput: `traceparent` is not of version 00 of W3C Trace Context.
+    """
+
+    correlation_id: UUID | None = None
+    causation_id: UUID | None = None
+    actor: str | None = None
+    traceparent: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.traceparent is not None and not _TRACEPARENT.fullmatch(self.traceparent):
+            raise InvalidInput(
+                f"{self.traceparent!r} is not a traceparent", hint="Pass on the header of W3C Trace Context unchanged."
+            )
+
+    def as_metadata(self, user_id: UUID | None = None) -> dict[str, str]:
+        """Return what an event says about its cause, with a fresh correlation id when none was given."""
+        actor = self.actor or (str(user_id) if user_id else None)
+        metadata = {"correlation_id": str(self.correlation_id or uuid7())}
+        if self.causation_id:
+            metadata["causation_id"] = str(self.causation_id)
+        if actor:
+            metadata["actor"] = actor
+        if self.traceparent:
+            metadata["traceparent"] = self.traceparent
+        return metadata
+
+
+NO_CAUSE = Cause()
+
+
+def caused_by(event: Event) -> Cause:
+    """Return the cause of what is done because of an event: its correlation, its actor, and itself as the causation."""
+    metadata = event.metadata or {}
+    correlation_id = metadata.get("correlation_id")
+    return Cause(
+        correlation_id=UUID(correlation_id) if correlation_id else event.event_id,
+        causation_id=event.event_id,
+        actor=metadata.get("actor"),
+        traceparent=metadata.get("traceparent"),
+    )
+
+
 _last_ms = 0
 _counter = 0
 _uuid_lock = threading.Lock()
@@ -182,3 +237,8 @@ def uuid7() -> UUID:
         ms, count = _last_ms, _counter
     value = (ms & (1 << 48) - 1) << 80 | 0x7 << 76 | count << 64 | 0b10 << 62 | secrets.randbits(62)
     return UUID(int=value)
+
+
+def uuid7_time(value: UUID) -> datetime | None:
+    """Return when a UUID of version 7 was made, to the millisecond; None for one of another version."""
+    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC) if value.version == 7 else None

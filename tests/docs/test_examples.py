@@ -1,5 +1,6 @@
 """The examples and the README run as they stand."""
 
+import base64
 import importlib
 import json
 import re
@@ -10,6 +11,7 @@ import pytest
 
 import cloudlab
 from cloudlab.config import Config
+from cloudlab.crypto import new_key
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +24,7 @@ def at_home(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "shards": [{"name": one.name, "region": one.region, **asdict(one.urls)} for one in config.shards],
         "cache": {"url": config.cache_url},
         "analytics": {"url": config.analytics_url},
+        "encryption": {"keys": {"1": base64.b64encode(new_key()).decode()}},
     }
     (tmp_path / ".cloudlab").mkdir()
     (tmp_path / ".cloudlab" / "runtime.json").write_text(json.dumps({"config": raw}))
@@ -32,7 +35,11 @@ def at_home(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("at_home")
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("order_flow", ["delivered"]), ("custom_projection", ["SwitchedOn", "SwitchedOff"])],
+    [
+        ("order_flow", ["delivered"]),
+        ("custom_projection", ["SwitchedOn", "SwitchedOff"]),
+        ("typed_events", ["ada@acme.test", "None"]),
+    ],
 )
 async def test_an_example_runs(name: str, expected: list[str]):
     assert await importlib.import_module(f"examples.{name}").main() == expected
@@ -40,7 +47,7 @@ async def test_an_example_runs(name: str, expected: list[str]):
 
 def test_every_example_is_run():
     names = {path.stem for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"order_flow", "custom_projection"}
+    assert names == {"order_flow", "custom_projection", "typed_events"}
 
 
 @pytest.mark.usefixtures("at_home")

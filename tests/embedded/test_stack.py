@@ -69,6 +69,18 @@ async def test_the_configuration_is_found_and_kept_secret(running: Path) -> None
     assert not any(password in str(runtime) for password in passwords)
 
 
+async def test_a_new_master_key_stands_beside_the_old_one(running: Path) -> None:
+    before = (await stack.up(running)).config.master_keys
+    assert await stack.new_master_key(running) == max(before) + 1
+    after = configuration.load(environ={"CLOUDLAB_STATE_DIR": str(running)}).master_keys
+    assert {version: after[version] for version in before} == before
+    assert len(after) == len(before) + 1
+    assert len(set(after.values())) == len(after)
+    assert (await stack.up(running)).config.master_keys == after
+    with pytest.raises(EmbeddedError, match="no stack runs"):
+        await stack.new_master_key(running / "nowhere")
+
+
 async def test_everything_listens_on_loopback_only(running: Path) -> None:
     await stack.up(running)
     for server in await stack.status(running):

@@ -1,5 +1,6 @@
 """Where settings come from, and what is said about wrong ones."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -120,3 +121,26 @@ def test_nothing_at_all_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_server_elsewhere_is_verified(url: str, mode: str | None):
     found = dict(part.split("=", 1) for part in secure(url).split())
     assert found.get("sslmode") == mode
+
+
+KEYS = base64.b64encode(b"1" * 32).decode(), base64.b64encode(b"2" * 32).decode()
+
+
+def test_master_keys_come_from_the_file_and_the_environment_and_are_never_shown(tmp_path: Path):
+    assert config.load(written(tmp_path, GOOD), environ={}).master_keys == {}
+    path = written(tmp_path, f'{GOOD}\n[encryption]\nkeys = {{1 = "{KEYS[0]}"}}\n')
+    loaded = config.load(path, environ={})
+    assert loaded.master_keys == {1: b"1" * 32}
+    assert KEYS[0] not in repr(loaded)
+    assert str(b"1" * 32) not in repr(loaded)
+    assert config.load(path, environ={"CLOUDLAB_MASTER_KEY": KEYS[1]}).master_keys == {1: b"2" * 32}
+    added = config.load(path, environ={"CLOUDLAB_MASTER_KEY": f"2:{KEYS[1]}"})
+    assert added.master_keys == {1: b"1" * 32, 2: b"2" * 32}
+
+
+@pytest.mark.parametrize("wrong", ["c2VjcmV0", "not base64!", f"0:{KEYS[0]}", f"x:{KEYS[0]}", f"1:{KEYS[0]},"])
+def test_a_master_key_that_is_none_is_refused_without_showing_it(tmp_path: Path, wrong: str):
+    with pytest.raises(ConfigError, match=r"\[encryption\] key") as refused:
+        config.load(written(tmp_path, GOOD), environ={"CLOUDLAB_MASTER_KEY": wrong})
+    assert wrong not in str(refused.value)
+    assert KEYS[0] not in str(refused.value)

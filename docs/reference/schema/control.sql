@@ -80,6 +80,40 @@ SET default_tablespace = '';
 SET default_table_access_method = heap;
 
 --
+-- Name: erasures; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.erasures (
+    tenant_id uuid NOT NULL,
+    subject_id uuid NOT NULL,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+--
+-- Name: TABLE erasures; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.erasures IS 'Ledger of erasures, applied again after a restore; it says who and when, nothing of the person';
+
+--
+-- Name: COLUMN erasures.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.erasures.tenant_id IS 'Tenant that knew the person';
+
+--
+-- Name: COLUMN erasures.subject_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.erasures.subject_id IS 'The person';
+
+--
+-- Name: COLUMN erasures.requested_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.erasures.requested_at IS 'When the erasure was asked for, before anything was erased';
+
+--
 -- Name: placements; Type: TABLE; Schema: cloudlab; Owner: -
 --
 
@@ -322,6 +356,13 @@ COMMENT ON COLUMN cloudlab.tenants.created_at IS 'When the tenant was created';
 COMMENT ON COLUMN cloudlab.tenants.updated_at IS 'When this row last changed';
 
 --
+-- Name: erasures pk_erasures; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.erasures
+    ADD CONSTRAINT pk_erasures PRIMARY KEY (tenant_id, subject_id);
+
+--
 -- Name: placements pk_placements; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -409,6 +450,13 @@ GRANT USAGE ON SCHEMA cloudlab TO application_readonly;
 GRANT USAGE ON SCHEMA cloudlab TO application_readwrite;
 GRANT USAGE ON SCHEMA cloudlab TO application_admin;
 GRANT USAGE ON SCHEMA cloudlab TO platform_worker;
+
+--
+-- Name: TABLE erasures; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT,INSERT ON TABLE cloudlab.erasures TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE cloudlab.erasures TO application_admin;
 
 --
 -- Name: TABLE placements; Type: ACL; Schema: cloudlab; Owner: -

@@ -131,24 +131,27 @@ CREATE FUNCTION cloudlab.append_events(p_aggregate_type character varying, p_agg
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
-    v_tenant uuid := current_tenant();
-    v_count integer := cardinality(p_event_types);
+    v_tenant constant uuid := current_tenant();
+    v_count constant integer := cardinality(p_event_types);
     v_found integer;
+    v_fenced boolean;
 BEGIN
     IF p_expected_version = 0 THEN
         INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
         VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
         ON CONFLICT DO NOTHING
         RETURNING s.event_version INTO last_version;
-    ELSIF p_expected_version > 0 THEN
-        UPDATE event_streams s SET event_version = s.event_version + v_count
-        WHERE s.tenant_id = v_tenant AND s.aggregate_id = p_aggregate_id AND s.event_version = p_expected_version
-        RETURNING s.event_version INTO last_version;
     ELSE
-        INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
-        VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
-        ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + v_count
+        UPDATE event_streams s SET event_version = s.event_version + v_count
+        WHERE s.tenant_id = v_tenant AND s.aggregate_id = p_aggregate_id
+          AND (p_expected_version IS NULL OR s.event_version = p_expected_version)
         RETURNING s.event_version INTO last_version;
+        IF last_version IS NULL AND p_expected_version IS NULL THEN
+            INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
+            VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
+            ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + v_count
+            RETURNING s.event_version INTO last_version;
+        END IF;
     END IF;
     IF last_version IS NULL THEN
         SELECT s.event_version INTO v_found FROM event_streams s
@@ -156,28 +159,29 @@ BEGIN
         RAISE EXCEPTION '% % is at version %, not %', p_aggregate_type, p_aggregate_id, coalesce(v_found, 0), p_expected_version
             USING ERRCODE = 'CL501';
     END IF;
-    -- The fence: from this mark on, this transaction may still add events.
-    PERFORM pg_advisory_xact_lock_shared((20542::bigint << 48) | CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
-    FROM event_position s;
+    -- The fence: from this mark on, this transaction may still add events. It stands before any position is drawn.
+    v_fenced := pg_advisory_xact_lock_shared(
+        (20542::bigint << 48) | coalesce(pg_sequence_last_value('event_position'), 0)) IS NOT NULL;
     recorded_at := clock_timestamp();
     IF v_count = 1 THEN
-        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
-                                 event_data, metadata, created_at)
-        VALUES (v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, p_event_types[1], last_version,
-                p_event_data[1], p_metadata, recorded_at)
-        RETURNING e.event_position INTO last_position;
+        last_position := nextval('event_position');
         positions := ARRAY[last_position];
+        INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                            event_data, metadata, created_at)
+        VALUES (v_tenant, last_position, p_aggregate_id, p_aggregate_type, p_event_types[1], last_version,
+                p_event_data[1], p_metadata, recorded_at);
         RETURN;
     END IF;
-    WITH added AS (
-        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
-                                 event_data, metadata, created_at)
-        SELECT v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, n.event_type,
-               last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
-        FROM unnest(p_event_types, p_event_data) WITH ORDINALITY AS n (event_type, event_data, ordinal)
-        RETURNING e.event_position)
-    SELECT array_agg(a.event_position ORDER BY a.event_position) INTO positions FROM added a;
-    last_position := positions[v_count];
+    FOR i IN 1..v_count LOOP
+        last_position := nextval('event_position');
+        positions[i] := last_position;
+    END LOOP;
+    INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                        event_data, metadata, created_at)
+    SELECT v_tenant, n.event_position, p_aggregate_id, p_aggregate_type, n.event_type,
+           last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
+    FROM unnest(p_event_types, p_event_data, positions)
+        WITH ORDINALITY AS n (event_type, event_data, event_position, ordinal);
 END
 $$;
 
@@ -288,6 +292,26 @@ $$;
 COMMENT ON FUNCTION cloudlab.append_streams_all(p_aggregate_types character varying[], p_aggregate_ids uuid[], p_expected_versions integer[], p_event_counts integer[], p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb[], OUT last_versions integer[], OUT found_versions integer[], OUT positions bigint[], OUT recorded_at timestamp with time zone) IS 'Appends to many different streams of the current tenant, all or none';
 
 --
+-- Name: archived_through(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.archived_through() RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM event_archives LIMIT 0;
+    RETURN (SELECT coalesce(max(a.last_position), 0) FROM event_archives a);
+END
+$$;
+
+--
+-- Name: FUNCTION archived_through(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.archived_through() IS 'Highest position in the archive: the feed behind it needs no archive; true until the end of the transaction';
+
+--
 -- Name: batch_events(bigint, bigint, integer, integer, character varying[], bigint[]); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -307,6 +331,34 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.batch_events(p_after bigint, p_upto bigint, p_lane integer, p_lanes integer, p_types character varying[], p_waiting bigint[]) IS 'The current tenant''s events of one lane and some types between two positions, without those that must wait';
+
+--
+-- Name: begin_event_archive(date, bigint, numeric, bigint); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
+    v_table constant regclass := to_regclass('cloudlab.' || quote_ident(v_name));
+BEGIN
+    LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
+    -- Between its parents the table stands alone: it must let in whom they let in, and nobody else.
+    IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = v_table) THEN
+        PERFORM protect_table(v_table, 'true', 'SELECT');
+    END IF;
+    INSERT INTO event_archives (month, partition_name, event_count, event_hash, last_position)
+    VALUES (p_month, v_name, p_count, p_hash, p_last_position);
+END
+$$;
+
+--
+-- Name: FUNCTION begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint) IS 'First step of an archiving: from now on the month is read from its own table';
 
 --
 -- Name: begin_lane(character varying, integer, uuid, bigint, integer, character varying[], boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -331,6 +383,10 @@ BEGIN
     WHERE c.projection_name = p_name AND c.lane = p_lane AND c.owner_id = p_worker AND c.lease_epoch = p_lease_epoch;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'lane % of % has another owner now', p_lane, p_name USING ERRCODE = 'CL003';
+    END IF;
+    IF after < archived_through() THEN
+        RAISE EXCEPTION 'events behind position % are archived, up to %', after, archived_through() USING ERRCODE = 'CL400',
+            HINT = 'Bring their months back first: cloudlab partition list, cloudlab partition restore MONTH';
     END IF;
     upto := feed_window(after, p_size, p_beyond_horizon);
     waiting := '{}';
@@ -646,6 +702,78 @@ $$;
 COMMENT ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) IS 'Binds this transaction to one tenant that the shard serves; returns the search path to set';
 
 --
+-- Name: event_position_at(timestamp with time zone); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.event_position_at(p_time timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_low bigint := 0;
+    v_high bigint;
+    v_middle bigint;
+    v_found timestamp with time zone;
+BEGIN
+    SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO v_high FROM event_position s;
+    WHILE v_low < v_high LOOP
+        v_middle := (v_low + v_high) / 2;
+        SELECT e.created_at INTO v_found FROM events e
+        WHERE e.event_position > v_middle ORDER BY e.event_position LIMIT 1;
+        IF v_found < p_time THEN
+            v_low := v_middle + 1;
+        ELSE
+            v_high := v_middle;
+        END IF;
+    END LOOP;
+    RETURN v_low;
+END
+$$;
+
+--
+-- Name: FUNCTION event_position_at(p_time timestamp with time zone); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.event_position_at(p_time timestamp with time zone) IS 'Position behind which the events since a point in time stand; for the platform, which sees every event';
+
+--
+-- Name: event_sources(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.event_sources() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM event_archives LIMIT 0;
+    RETURN (
+        WITH moving AS (
+            SELECT m.partition_name, m.month::timestamp AT TIME ZONE 'UTC' AS since,
+                   (m.month + interval '1 month') AT TIME ZONE 'UTC' AS until
+            FROM event_archives m WHERE m.state = 'moving'),
+        elsewhere AS (
+            SELECT coalesce(string_agg(format(' AND (e.created_at < %L OR e.created_at >= %L)', m.since, m.until), ''), '')
+                AS condition
+            FROM moving m),
+        tables AS (
+            SELECT t.name, c.condition FROM elsewhere c, (VALUES ('events'), ('events_archive')) AS t (name)
+            UNION ALL
+            SELECT m.partition_name, '' FROM moving m)
+        SELECT string_agg(format(
+            'SELECT e.event_position, e.event_id, e.tenant_id, e.aggregate_type, e.aggregate_id, e.event_type,'
+            ' e.event_version, e.event_data, e.metadata, e.created_at FROM cloudlab.%I AS e WHERE true%s',
+            t.name, t.condition), ' UNION ALL ')
+        FROM tables t);
+END
+$$;
+
+--
+-- Name: FUNCTION event_sources(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.event_sources() IS 'A query for all events, archived or not; true until the end of the transaction that asked';
+
+--
 -- Name: feed_horizon(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -701,6 +829,30 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.feed_window(p_after bigint, p_size integer, p_beyond_horizon boolean) IS 'Up to which position the next batch behind a position goes; that position itself when there is nothing';
+
+--
+-- Name: finish_event_archive(date); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.finish_event_archive(p_month date) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
+BEGIN
+    LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('ALTER TABLE cloudlab.events_archive ATTACH PARTITION cloudlab.%I FOR VALUES FROM (%L) TO (%L)',
+        v_name, p_month::timestamp AT TIME ZONE 'UTC', (p_month + interval '1 month') AT TIME ZONE 'UTC');
+    UPDATE event_archives SET state = 'archived' WHERE month = p_month;
+END
+$$;
+
+--
+-- Name: FUNCTION finish_event_archive(p_month date); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.finish_event_archive(p_month date) IS 'Last step of an archiving: the detached month joins the archive';
 
 --
 -- Name: finish_rebuild(character varying, text[], boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -842,6 +994,32 @@ $$;
 COMMENT ON FUNCTION cloudlab.minor_digits(p_currency text) IS 'Decimals a payment in this currency has';
 
 --
+-- Name: month_fingerprint(date); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $_$
+BEGIN
+    -- Nothing in it depends on the order of the rows or on a setting of the session.
+    EXECUTE format(
+        'SELECT count(*), coalesce(sum(hashtextextended(concat_ws(''|'', f.event_position, f.event_id, f.tenant_id,'
+        ' f.aggregate_type, f.aggregate_id, f.event_type, f.event_version, f.event_data, f.metadata,'
+        ' extract(epoch FROM f.created_at)), 0)::numeric), 0), coalesce(max(f.event_position), 0)'
+        ' FROM (%s) AS f WHERE f.created_at >= $1 AND f.created_at < $2', event_sources())
+        INTO event_count, event_hash, last_position
+        USING p_month::timestamp AT TIME ZONE 'UTC', (p_month + interval '1 month') AT TIME ZONE 'UTC';
+END
+$_$;
+
+--
+-- Name: FUNCTION month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) IS 'Count, hash and last position of a month of events, wherever it is';
+
+--
 -- Name: protect_read_model(regclass, text); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -931,6 +1109,36 @@ $$;
 COMMENT ON FUNCTION cloudlab.read_feed(p_after bigint, p_limit integer) IS 'The next events in order, none skipped and none that could still be overtaken';
 
 --
+-- Name: read_feed_history(bigint, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.read_feed_history(p_after bigint, p_limit integer) RETURNS TABLE(event_position bigint, event_id uuid, tenant_id uuid, aggregate_type character varying, aggregate_id uuid, event_type character varying, event_version integer, event_data jsonb, metadata jsonb, created_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $_$
+DECLARE
+    v_horizon bigint;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'the feed is read in READ COMMITTED only' USING ERRCODE = '25001',
+            HINT = 'An older snapshot would hide events below the horizon.';
+    END IF;
+    v_horizon := feed_horizon();
+    RETURN QUERY EXECUTE format(
+        'SELECT f.event_position, f.event_id, f.tenant_id, f.aggregate_type, f.aggregate_id, f.event_type, f.event_version,'
+        ' f.event_data, f.metadata, f.created_at FROM (%s) AS f WHERE f.event_position > $1 AND f.event_position <= $2'
+        ' ORDER BY f.event_position LIMIT $3', event_sources())
+        USING p_after, v_horizon, p_limit;
+END
+$_$;
+
+--
+-- Name: FUNCTION read_feed_history(p_after bigint, p_limit integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.read_feed_history(p_after bigint, p_limit integer) IS 'The next events in order as read_feed gives them, archived ones too';
+
+--
 -- Name: read_lane(character varying, integer, uuid, bigint, integer, character varying[], boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -967,6 +1175,35 @@ $$;
 COMMENT ON FUNCTION cloudlab.read_lane(p_name character varying, p_lane integer, p_worker uuid, p_lease_epoch bigint, p_size integer, p_types character varying[], p_beyond_horizon boolean) IS 'The next batch of a lane for the worker that has it; at least one row, which says how far the batch goes';
 
 --
+-- Name: read_stream_history(character varying, uuid, integer, integer, boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.read_stream_history(p_aggregate_type character varying, p_aggregate_id uuid, p_after_version integer, p_limit integer, p_backward boolean DEFAULT false) RETURNS TABLE(event_position bigint, event_id uuid, tenant_id uuid, aggregate_type character varying, aggregate_id uuid, event_type character varying, event_version integer, event_data jsonb, metadata jsonb, created_at timestamp with time zone)
+    LANGUAGE plpgsql ROWS 100
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $_$
+BEGIN
+    -- Whoever waits for a stream's next event asks behind its head; that must not open the archive.
+    IF NOT EXISTS (SELECT FROM event_streams s WHERE s.tenant_id = current_tenant() AND s.aggregate_id = p_aggregate_id
+                   AND s.aggregate_type = p_aggregate_type AND (p_backward OR s.event_version > p_after_version)) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format(
+        'SELECT f.event_position, f.event_id, f.tenant_id, f.aggregate_type, f.aggregate_id, f.event_type, f.event_version,'
+        ' f.event_data, f.metadata, f.created_at FROM (%s) AS f WHERE f.tenant_id = $1 AND f.aggregate_id = $2'
+        ' AND f.aggregate_type = $3 AND f.event_version %s LIMIT $5', event_sources(),
+        CASE WHEN p_backward THEN '< $4 ORDER BY f.event_version DESC' ELSE '> $4 ORDER BY f.event_version' END)
+        USING current_tenant(), p_aggregate_id, p_aggregate_type, p_after_version, p_limit;
+END
+$_$;
+
+--
+-- Name: FUNCTION read_stream_history(p_aggregate_type character varying, p_aggregate_id uuid, p_after_version integer, p_limit integer, p_backward boolean); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.read_stream_history(p_aggregate_type character varying, p_aggregate_id uuid, p_after_version integer, p_limit integer, p_backward boolean) IS 'The events of one stream of the current tenant above a version, or backward below it, archived ones too';
+
+--
 -- Name: refuse_change(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -985,6 +1222,28 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.refuse_change() IS 'Keeps history from being rewritten, whoever asks';
+
+--
+-- Name: refuse_new_key(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.refuse_new_key() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    IF NEW.wrapped_key IS NOT NULL THEN
+        RAISE EXCEPTION 'subject % was erased: it cannot have a key again', OLD.subject_id USING ERRCODE = '42501';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+--
+-- Name: FUNCTION refuse_new_key(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.refuse_new_key() IS 'Makes an erasure final, whoever asks';
 
 --
 -- Name: register_projection(character varying, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -1054,6 +1313,31 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.release_worker(p_name character varying, p_worker uuid) IS 'A worker leaves: its lanes are free at once';
+
+--
+-- Name: restore_event_archive(date); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.restore_event_archive(p_month date) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
+BEGIN
+    LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('ALTER TABLE cloudlab.events_archive DETACH PARTITION cloudlab.%I', v_name);
+    EXECUTE format('ALTER TABLE cloudlab.events ATTACH PARTITION cloudlab.%I FOR VALUES FROM (%L) TO (%L)',
+        v_name, p_month::timestamp AT TIME ZONE 'UTC', (p_month + interval '1 month') AT TIME ZONE 'UTC');
+    DELETE FROM event_archives WHERE month = p_month;
+END
+$$;
+
+--
+-- Name: FUNCTION restore_event_archive(p_month date); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.restore_event_archive(p_month date) IS 'Brings a month back from the archive, in one transaction';
 
 --
 -- Name: shadow_schema(text, character varying); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -1160,6 +1444,20 @@ $$;
 --
 
 COMMENT ON FUNCTION shop.check_order_transition() IS 'Refuses an illegal change of state, whoever asks';
+
+--
+-- Name: erased_email(uuid); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.erased_email(user_uuid uuid) RETURNS character varying
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT 'erased+' || user_uuid || '@erased.invalid' $$;
+
+--
+-- Name: FUNCTION erased_email(user_uuid uuid); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.erased_email(user_uuid uuid) IS 'Address that an erased account is left with';
 
 --
 -- Name: move_order_stock(uuid, integer, integer, character varying); Type: FUNCTION; Schema: shop; Owner: -
@@ -1344,6 +1642,81 @@ $$;
 
 COMMENT ON FUNCTION shop.soft_delete_user(user_uuid uuid) IS 'Marks a user as deleted; a second call changes nothing';
 
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: event_archives; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.event_archives (
+    month date NOT NULL,
+    partition_name character varying(63) NOT NULL,
+    state character varying(20) DEFAULT 'moving'::character varying NOT NULL,
+    event_count bigint NOT NULL,
+    event_hash numeric NOT NULL,
+    last_position bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_event_archives_first_of_month CHECK ((EXTRACT(day FROM month) = (1)::numeric)),
+    CONSTRAINT chk_event_archives_state CHECK (((state)::text = ANY ((ARRAY['moving'::character varying, 'archived'::character varying])::text[])))
+);
+
+--
+-- Name: TABLE event_archives; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.event_archives IS 'Months of events that are in the archive or on their way to it';
+
+--
+-- Name: COLUMN event_archives.month; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.month IS 'First day of the month, UTC';
+
+--
+-- Name: COLUMN event_archives.partition_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.partition_name IS 'Table that holds its events';
+
+--
+-- Name: COLUMN event_archives.state; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.state IS 'moving: in events, in the archive or in neither; archived: in the archive';
+
+--
+-- Name: COLUMN event_archives.event_count; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.event_count IS 'How many events it had before it was moved';
+
+--
+-- Name: COLUMN event_archives.event_hash; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.event_hash IS 'Sum of the hashes of its events before it was moved';
+
+--
+-- Name: COLUMN event_archives.last_position; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.last_position IS 'Highest position in it, 0 when it is empty';
+
+--
+-- Name: COLUMN event_archives.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.created_at IS 'When its move began';
+
+--
+-- Name: COLUMN event_archives.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_archives.updated_at IS 'When its state last changed';
+
 --
 -- Name: event_position; Type: SEQUENCE; Schema: cloudlab; Owner: -
 --
@@ -1361,9 +1734,78 @@ CREATE SEQUENCE cloudlab.event_position
 
 COMMENT ON SEQUENCE cloudlab.event_position IS 'Order of all events of this shard; numbers of rolled back appends stay unused';
 
-SET default_tablespace = '';
+--
+-- Name: event_snapshots; Type: TABLE; Schema: cloudlab; Owner: -
+--
 
-SET default_table_access_method = heap;
+CREATE TABLE cloudlab.event_snapshots (
+    tenant_id uuid NOT NULL,
+    aggregate_id uuid NOT NULL,
+    event_version integer NOT NULL,
+    schema_version integer NOT NULL,
+    subject_id uuid,
+    state jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_event_snapshots_event_version_positive CHECK ((event_version > 0)),
+    CONSTRAINT chk_event_snapshots_schema_version_positive CHECK ((schema_version > 0))
+);
+
+ALTER TABLE ONLY cloudlab.event_snapshots FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE event_snapshots; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.event_snapshots IS 'Newest folded state of a stream: a shortcut, which may be dropped at any time';
+
+--
+-- Name: COLUMN event_snapshots.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.tenant_id IS 'Tenant that owns the aggregate';
+
+--
+-- Name: COLUMN event_snapshots.aggregate_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.aggregate_id IS 'ID of the aggregate root';
+
+--
+-- Name: COLUMN event_snapshots.event_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.event_version IS 'Version of the last event in the state';
+
+--
+-- Name: COLUMN event_snapshots.schema_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.schema_version IS 'Version of the form of the state; a reader of another version folds anew';
+
+--
+-- Name: COLUMN event_snapshots.subject_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.subject_id IS 'Person whose data the state holds, so that erasing the person drops it';
+
+--
+-- Name: COLUMN event_snapshots.state; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.state IS 'The state';
+
+--
+-- Name: COLUMN event_snapshots.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.created_at IS 'When the first snapshot of the stream was taken';
+
+--
+-- Name: COLUMN event_snapshots.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.event_snapshots.updated_at IS 'When this one was taken';
 
 --
 -- Name: event_streams; Type: TABLE; Schema: cloudlab; Owner: -
@@ -1505,6 +1947,93 @@ COMMENT ON COLUMN cloudlab.events.metadata IS 'Who and why: actor, correlation, 
 COMMENT ON COLUMN cloudlab.events.created_at IS 'When the server recorded it; decides its partition';
 
 --
+-- Name: events_archive; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.events_archive (
+    event_id uuid DEFAULT uuidv7() CONSTRAINT events_event_id_not_null NOT NULL,
+    tenant_id uuid CONSTRAINT events_tenant_id_not_null NOT NULL,
+    event_position bigint CONSTRAINT events_event_position_not_null NOT NULL,
+    aggregate_id uuid CONSTRAINT events_aggregate_id_not_null NOT NULL,
+    aggregate_type character varying(100) CONSTRAINT events_aggregate_type_not_null NOT NULL,
+    event_type character varying(100) CONSTRAINT events_event_type_not_null NOT NULL,
+    event_version integer CONSTRAINT events_event_version_not_null NOT NULL,
+    event_data jsonb CONSTRAINT events_event_data_not_null NOT NULL,
+    metadata jsonb,
+    created_at timestamp with time zone DEFAULT now() CONSTRAINT events_created_at_not_null NOT NULL,
+    CONSTRAINT chk_event_version_positive CHECK ((event_version > 0))
+)
+PARTITION BY RANGE (created_at);
+
+ALTER TABLE ONLY cloudlab.events_archive FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE events_archive; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.events_archive IS 'Closed months of events; no reader comes here unless it asks for them';
+
+--
+-- Name: COLUMN events_archive.event_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_id IS 'Unique identifier of the event';
+
+--
+-- Name: COLUMN events_archive.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.tenant_id IS 'Tenant whose event it is';
+
+--
+-- Name: COLUMN events_archive.event_position; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_position IS 'Place in the order of all events of this shard';
+
+--
+-- Name: COLUMN events_archive.aggregate_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.aggregate_id IS 'ID of the aggregate root this event belongs to';
+
+--
+-- Name: COLUMN events_archive.aggregate_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.aggregate_type IS 'Type of aggregate (Order, User, Product, …)';
+
+--
+-- Name: COLUMN events_archive.event_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_type IS 'Type of event (OrderPlaced, OrderPaid, …)';
+
+--
+-- Name: COLUMN events_archive.event_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_version IS 'Place in its stream, 1 to n without a gap';
+
+--
+-- Name: COLUMN events_archive.event_data; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.event_data IS 'JSON payload; amounts are decimal strings';
+
+--
+-- Name: COLUMN events_archive.metadata; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.metadata IS 'Who and why: actor, correlation, causation, trace';
+
+--
+-- Name: COLUMN events_archive.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.events_archive.created_at IS 'When the server recorded it; decides its partition';
+
+--
 -- Name: idempotency_keys; Type: TABLE; Schema: cloudlab; Owner: -
 --
 
@@ -1571,6 +2100,8 @@ CREATE TABLE cloudlab.parked_events (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_parked_events_attempts_not_negative CHECK ((failed_attempts >= 0))
 );
+
+ALTER TABLE ONLY cloudlab.parked_events FORCE ROW LEVEL SECURITY;
 
 --
 -- Name: TABLE parked_events; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -2126,6 +2657,72 @@ COMMENT ON COLUMN cloudlab.shard_identity.created_at IS 'When the shard was set 
 --
 
 COMMENT ON COLUMN cloudlab.shard_identity.updated_at IS 'When this row last changed';
+
+--
+-- Name: subject_keys; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.subject_keys (
+    tenant_id uuid NOT NULL,
+    subject_id uuid NOT NULL,
+    wrapped_key bytea,
+    key_version integer,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    erased_at timestamp with time zone,
+    CONSTRAINT chk_subject_keys_key_or_erased CHECK ((((wrapped_key IS NULL) = (erased_at IS NOT NULL)) AND ((wrapped_key IS NULL) = (key_version IS NULL)))),
+    CONSTRAINT chk_subject_keys_key_version_positive CHECK ((key_version > 0))
+);
+
+ALTER TABLE ONLY cloudlab.subject_keys FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE subject_keys; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.subject_keys IS 'Keys that seal what events say of a person; a row without a key is the record of an erasure';
+
+--
+-- Name: COLUMN subject_keys.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.tenant_id IS 'Tenant that knows the person';
+
+--
+-- Name: COLUMN subject_keys.subject_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.subject_id IS 'The person';
+
+--
+-- Name: COLUMN subject_keys.wrapped_key; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.wrapped_key IS 'The key, wrapped by a master key; NULL once the person was erased';
+
+--
+-- Name: COLUMN subject_keys.key_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.key_version IS 'Version of the master key that wraps it';
+
+--
+-- Name: COLUMN subject_keys.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.created_at IS 'When the key was made';
+
+--
+-- Name: COLUMN subject_keys.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.updated_at IS 'When this row last changed';
+
+--
+-- Name: COLUMN subject_keys.erased_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.subject_keys.erased_at IS 'When the person was erased';
 
 --
 -- Name: tenant_local; Type: TABLE; Schema: cloudlab; Owner: -
@@ -3121,6 +3718,87 @@ COMMENT ON COLUMN shop.payments.created_at IS 'When the payment began';
 COMMENT ON COLUMN shop.payments.updated_at IS 'When this row last changed';
 
 --
+-- Name: product_sales; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.product_sales (
+    tenant_id uuid NOT NULL,
+    product_id uuid NOT NULL,
+    sold_on date NOT NULL,
+    currency character(3) NOT NULL,
+    order_count integer NOT NULL,
+    unit_count bigint NOT NULL,
+    revenue_amount numeric(19,4) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_product_sales_order_count_positive CHECK ((order_count > 0)),
+    CONSTRAINT chk_product_sales_unit_count_positive CHECK ((unit_count > 0))
+)
+WITH (fillfactor='80');
+
+ALTER TABLE ONLY shop.product_sales FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE product_sales; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.product_sales IS 'What was ordered of each product on each day (UTC), a little behind the orders themselves';
+
+--
+-- Name: COLUMN product_sales.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.product_sales.tenant_id IS 'Tenant that sells';
+
+--
+-- Name: COLUMN product_sales.product_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.product_sales.product_id IS 'Product that was ordered';
+
+--
+-- Name: COLUMN product_sales.sold_on; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.product_sales.sold_on IS 'Day on which the orders were placed';
+
+--
+-- Name: COLUMN product_sales.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.product_sales.currency IS 'ISO 4217 code of the currency of the amount';
+
+--
+-- Name: COLUMN product_sales.order_count; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.product_sales.order_count IS 'Orders with this product';
+
+--
+-- Name: COLUMN product_sales.unit_count; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.product_sales.unit_count IS 'Units ordered';
+
+--
+-- Name: COLUMN product_sales.revenue_amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.product_sales.revenue_amount IS 'What they came to, cancelled and refunded ones included';
+
+--
+-- Name: COLUMN product_sales.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.product_sales.created_at IS 'When the first order of that day arrived here';
+
+--
+-- Name: COLUMN product_sales.updated_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.product_sales.updated_at IS 'When the last one did';
+
+--
 -- Name: products; Type: TABLE; Schema: shop; Owner: -
 --
 
@@ -3977,6 +4655,20 @@ COMMENT ON COLUMN shop.vendors.created_at IS 'When the vendor joined';
 COMMENT ON COLUMN shop.vendors.updated_at IS 'When this row last changed';
 
 --
+-- Name: event_archives pk_event_archives; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.event_archives
+    ADD CONSTRAINT pk_event_archives PRIMARY KEY (month);
+
+--
+-- Name: event_snapshots pk_event_snapshots; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.event_snapshots
+    ADD CONSTRAINT pk_event_snapshots PRIMARY KEY (tenant_id, aggregate_id);
+
+--
 -- Name: event_streams pk_event_streams; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -3989,6 +4681,13 @@ ALTER TABLE ONLY cloudlab.event_streams
 
 ALTER TABLE ONLY cloudlab.events
     ADD CONSTRAINT pk_events PRIMARY KEY (event_position, created_at);
+
+--
+-- Name: events_archive pk_events_archive; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.events_archive
+    ADD CONSTRAINT pk_events_archive PRIMARY KEY (event_position, created_at);
 
 --
 -- Name: idempotency_keys pk_idempotency_keys; Type: CONSTRAINT; Schema: cloudlab; Owner: -
@@ -4054,11 +4753,25 @@ ALTER TABLE ONLY cloudlab.shard_identity
     ADD CONSTRAINT pk_shard_identity PRIMARY KEY (shard_name);
 
 --
+-- Name: subject_keys pk_subject_keys; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.subject_keys
+    ADD CONSTRAINT pk_subject_keys PRIMARY KEY (tenant_id, subject_id);
+
+--
 -- Name: tenant_local pk_tenant_local; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE ONLY cloudlab.tenant_local
     ADD CONSTRAINT pk_tenant_local PRIMARY KEY (tenant_id);
+
+--
+-- Name: events_archive uq_events_archive_tenant_id_aggregate_id_event_version; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.events_archive
+    ADD CONSTRAINT uq_events_archive_tenant_id_aggregate_id_event_version UNIQUE (tenant_id, aggregate_id, event_version, created_at);
 
 --
 -- Name: events uq_events_tenant_id_aggregate_id_event_version; Type: CONSTRAINT; Schema: cloudlab; Owner: -
@@ -4150,6 +4863,13 @@ ALTER TABLE ONLY shop.payment_transactions
 
 ALTER TABLE ONLY shop.payments
     ADD CONSTRAINT pk_payments PRIMARY KEY (tenant_id, payment_id);
+
+--
+-- Name: product_sales pk_product_sales; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.product_sales
+    ADD CONSTRAINT pk_product_sales PRIMARY KEY (tenant_id, sold_on, product_id, currency);
 
 --
 -- Name: products pk_products; Type: CONSTRAINT; Schema: shop; Owner: -
@@ -4255,6 +4975,12 @@ ALTER TABLE ONLY shop.products
 
 ALTER TABLE ONLY shop.vendors
     ADD CONSTRAINT uq_vendors_vendor_name UNIQUE (tenant_id, vendor_name);
+
+--
+-- Name: idx_event_snapshots_subject_id; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_event_snapshots_subject_id ON cloudlab.event_snapshots USING btree (tenant_id, subject_id) WHERE (subject_id IS NOT NULL);
 
 --
 -- Name: idx_parked_events_projection_name_aggregate_id; Type: INDEX; Schema: cloudlab; Owner: -
@@ -4407,10 +5133,28 @@ CREATE INDEX idx_vendor_commissions_vendor_id ON shop.vendor_commissions USING b
 CREATE UNIQUE INDEX uq_users_email ON shop.users USING btree (tenant_id, lower((email)::text)) WHERE (deleted_at IS NULL);
 
 --
+-- Name: event_archives trg_event_archives_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_event_archives_updated_at BEFORE UPDATE ON cloudlab.event_archives FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: event_snapshots trg_event_snapshots_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_event_snapshots_updated_at BEFORE UPDATE ON cloudlab.event_snapshots FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
 -- Name: events trg_events_append_only; Type: TRIGGER; Schema: cloudlab; Owner: -
 --
 
 CREATE TRIGGER trg_events_append_only BEFORE DELETE OR UPDATE ON cloudlab.events FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
+
+--
+-- Name: events_archive trg_events_archive_append_only; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_events_archive_append_only BEFORE DELETE OR UPDATE ON cloudlab.events_archive FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
 
 --
 -- Name: parked_events trg_parked_events_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
@@ -4441,6 +5185,18 @@ CREATE TRIGGER trg_saga_instances_updated_at BEFORE UPDATE ON cloudlab.saga_inst
 --
 
 CREATE TRIGGER trg_shard_identity_updated_at BEFORE UPDATE ON cloudlab.shard_identity FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: subject_keys trg_subject_keys_erasure_is_final; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_subject_keys_erasure_is_final BEFORE UPDATE ON cloudlab.subject_keys FOR EACH ROW WHEN ((old.erased_at IS NOT NULL)) EXECUTE FUNCTION cloudlab.refuse_new_key();
+
+--
+-- Name: subject_keys trg_subject_keys_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_subject_keys_updated_at BEFORE UPDATE ON cloudlab.subject_keys FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
 
 --
 -- Name: tenant_local trg_tenant_local_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
@@ -4483,6 +5239,12 @@ CREATE TRIGGER trg_payment_transactions_append_only BEFORE DELETE OR UPDATE ON s
 --
 
 CREATE TRIGGER trg_payments_updated_at BEFORE UPDATE ON shop.payments FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: product_sales trg_product_sales_updated_at; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_product_sales_updated_at BEFORE UPDATE ON shop.product_sales FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
 
 --
 -- Name: products trg_products_updated_at; Type: TRIGGER; Schema: shop; Owner: -
@@ -4715,6 +5477,12 @@ ALTER TABLE ONLY shop.vendor_commissions
 CREATE POLICY directory_policy ON cloudlab.tenant_local TO cloudlab_owner USING (true) WITH CHECK (true);
 
 --
+-- Name: event_snapshots; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.event_snapshots ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: event_streams; Type: ROW SECURITY; Schema: cloudlab; Owner: -
 --
 
@@ -4727,10 +5495,28 @@ ALTER TABLE cloudlab.event_streams ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cloudlab.events ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: events_archive; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.events_archive ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: idempotency_keys; Type: ROW SECURITY; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE cloudlab.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: parked_events; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.parked_events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_snapshots platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.event_snapshots FOR SELECT TO platform_worker USING (true);
 
 --
 -- Name: event_streams platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -4745,10 +5531,22 @@ CREATE POLICY platform_policy ON cloudlab.event_streams FOR SELECT TO platform_w
 CREATE POLICY platform_policy ON cloudlab.events FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: events_archive platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.events_archive FOR SELECT TO platform_worker USING (true);
+
+--
 -- Name: idempotency_keys platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY platform_policy ON cloudlab.idempotency_keys FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: parked_events platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.parked_events FOR SELECT TO platform_worker USING (true);
 
 --
 -- Name: saga_instances platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -4763,10 +5561,34 @@ CREATE POLICY platform_policy ON cloudlab.saga_instances FOR SELECT TO platform_
 CREATE POLICY platform_policy ON cloudlab.saga_steps FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: subject_keys platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.subject_keys FOR SELECT TO platform_worker USING (true);
+
+--
 -- Name: tenant_local platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY platform_policy ON cloudlab.tenant_local FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: parked_events projection_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY projection_policy ON cloudlab.parked_events TO platform_worker USING (true) WITH CHECK (true);
+
+--
+-- Name: parked_events rebuild_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY rebuild_policy ON cloudlab.parked_events TO cloudlab_owner USING (true) WITH CHECK (true);
+
+--
+-- Name: subject_keys rotation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY rotation_policy ON cloudlab.subject_keys FOR UPDATE TO platform_worker USING (true) WITH CHECK (true);
 
 --
 -- Name: saga_instances; Type: ROW SECURITY; Schema: cloudlab; Owner: -
@@ -4781,6 +5603,18 @@ ALTER TABLE cloudlab.saga_instances ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cloudlab.saga_steps ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: subject_keys; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.subject_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_snapshots tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.event_snapshots AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: event_streams tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
@@ -4793,10 +5627,22 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.event_streams AS RESTRICTIVE T
 CREATE POLICY tenant_isolation_policy ON cloudlab.events AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
+-- Name: events_archive tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.events_archive AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: idempotency_keys tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY tenant_isolation_policy ON cloudlab.idempotency_keys AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: parked_events tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.parked_events AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
 -- Name: saga_instances tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -4811,6 +5657,12 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.saga_instances AS RESTRICTIVE 
 CREATE POLICY tenant_isolation_policy ON cloudlab.saga_steps AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
+-- Name: subject_keys tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.subject_keys AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: tenant_local tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
@@ -4821,6 +5673,12 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_local FOR SELECT TO app
 --
 
 ALTER TABLE cloudlab.tenant_local ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_snapshots user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.event_snapshots TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
 
 --
 -- Name: event_streams user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -4835,10 +5693,22 @@ CREATE POLICY user_data_policy ON cloudlab.event_streams TO application_readonly
 CREATE POLICY user_data_policy ON cloudlab.events TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
 
 --
+-- Name: events_archive user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.events_archive TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
 -- Name: idempotency_keys user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY user_data_policy ON cloudlab.idempotency_keys TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: parked_events user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.parked_events TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
 
 --
 -- Name: saga_instances user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -4851,6 +5721,12 @@ CREATE POLICY user_data_policy ON cloudlab.saga_instances TO application_readonl
 --
 
 CREATE POLICY user_data_policy ON cloudlab.saga_steps TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: subject_keys user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.subject_keys TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (subject_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (subject_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
 
 --
 -- Name: analytics_events; Type: ROW SECURITY; Schema: shop; Owner: -
@@ -4985,6 +5861,12 @@ CREATE POLICY platform_policy ON shop.payment_transactions FOR SELECT TO platfor
 CREATE POLICY platform_policy ON shop.payments FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: product_sales platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.product_sales FOR SELECT TO platform_worker USING (true);
+
+--
 -- Name: products platform_policy; Type: POLICY; Schema: shop; Owner: -
 --
 
@@ -5039,10 +5921,22 @@ CREATE POLICY platform_policy ON shop.vendor_commissions FOR SELECT TO platform_
 CREATE POLICY platform_policy ON shop.vendors FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: product_sales; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.product_sales ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: products; Type: ROW SECURITY; Schema: shop; Owner: -
 --
 
 ALTER TABLE shop.products ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: product_sales projection_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY projection_policy ON shop.product_sales TO platform_worker USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
 -- Name: user_order_summaries projection_policy; Type: POLICY; Schema: shop; Owner: -
@@ -5127,6 +6021,12 @@ CREATE POLICY tenant_isolation_policy ON shop.payment_transactions AS RESTRICTIV
 --
 
 CREATE POLICY tenant_isolation_policy ON shop.payments AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: product_sales tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.product_sales AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
 -- Name: products tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
@@ -5265,6 +6165,12 @@ CREATE POLICY user_data_policy ON shop.payments TO application_readonly, applica
   WHERE ((o.tenant_id = payments.tenant_id) AND (o.order_id = payments.order_id))))));
 
 --
+-- Name: product_sales user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.product_sales TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL)));
+
+--
 -- Name: products user_data_policy; Type: POLICY; Schema: shop; Owner: -
 --
 
@@ -5385,6 +6291,12 @@ GRANT USAGE ON SCHEMA shop TO application_admin;
 GRANT USAGE ON SCHEMA shop TO platform_worker;
 
 --
+-- Name: FUNCTION begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint) FROM PUBLIC;
+
+--
 -- Name: FUNCTION begin_rebuild(p_name character varying, p_tables text[], p_lanes integer); Type: ACL; Schema: cloudlab; Owner: -
 --
 
@@ -5426,6 +6338,19 @@ GRANT ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_
 GRANT ALL ON FUNCTION cloudlab.enter_tenant(p_tenant_id uuid, p_user_id uuid, p_epoch integer) TO application_admin;
 
 --
+-- Name: FUNCTION event_position_at(p_time timestamp with time zone); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.event_position_at(p_time timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION cloudlab.event_position_at(p_time timestamp with time zone) TO platform_worker;
+
+--
+-- Name: FUNCTION finish_event_archive(p_month date); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.finish_event_archive(p_month date) FROM PUBLIC;
+
+--
 -- Name: FUNCTION finish_rebuild(p_name character varying, p_tables text[], p_inline boolean); Type: ACL; Schema: cloudlab; Owner: -
 --
 
@@ -5436,6 +6361,13 @@ REVOKE ALL ON FUNCTION cloudlab.finish_rebuild(p_name character varying, p_table
 --
 
 REVOKE ALL ON FUNCTION cloudlab.lock_live_tables(p_tables text[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) TO platform_worker;
 
 --
 -- Name: FUNCTION protect_read_model(p_table regclass, p_visible_to_user text); Type: ACL; Schema: cloudlab; Owner: -
@@ -5450,10 +6382,54 @@ REVOKE ALL ON FUNCTION cloudlab.protect_read_model(p_table regclass, p_visible_t
 REVOKE ALL ON FUNCTION cloudlab.protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION restore_event_archive(p_month date); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.restore_event_archive(p_month date) FROM PUBLIC;
+
+--
 -- Name: FUNCTION tenant_schemas(); Type: ACL; Schema: cloudlab; Owner: -
 --
 
 REVOKE ALL ON FUNCTION cloudlab.tenant_schemas() FROM PUBLIC;
+
+--
+-- Name: TABLE event_archives; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.event_archives TO platform_worker;
+
+--
+-- Name: COLUMN event_archives.month; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT(month) ON TABLE cloudlab.event_archives TO application_readonly;
+GRANT SELECT(month) ON TABLE cloudlab.event_archives TO application_readwrite;
+GRANT SELECT(month) ON TABLE cloudlab.event_archives TO application_admin;
+
+--
+-- Name: COLUMN event_archives.partition_name; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT(partition_name) ON TABLE cloudlab.event_archives TO application_readonly;
+GRANT SELECT(partition_name) ON TABLE cloudlab.event_archives TO application_readwrite;
+GRANT SELECT(partition_name) ON TABLE cloudlab.event_archives TO application_admin;
+
+--
+-- Name: COLUMN event_archives.state; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT(state) ON TABLE cloudlab.event_archives TO application_readonly;
+GRANT SELECT(state) ON TABLE cloudlab.event_archives TO application_readwrite;
+GRANT SELECT(state) ON TABLE cloudlab.event_archives TO application_admin;
+
+--
+-- Name: COLUMN event_archives.last_position; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT(last_position) ON TABLE cloudlab.event_archives TO application_readonly;
+GRANT SELECT(last_position) ON TABLE cloudlab.event_archives TO application_readwrite;
+GRANT SELECT(last_position) ON TABLE cloudlab.event_archives TO application_admin;
 
 --
 -- Name: SEQUENCE event_position; Type: ACL; Schema: cloudlab; Owner: -
@@ -5463,6 +6439,15 @@ GRANT SELECT,USAGE ON SEQUENCE cloudlab.event_position TO application_readwrite;
 GRANT SELECT,USAGE ON SEQUENCE cloudlab.event_position TO application_admin;
 GRANT SELECT ON SEQUENCE cloudlab.event_position TO platform_worker;
 GRANT SELECT ON SEQUENCE cloudlab.event_position TO application_readonly;
+
+--
+-- Name: TABLE event_snapshots; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.event_snapshots TO application_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.event_snapshots TO application_readwrite;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.event_snapshots TO application_admin;
+GRANT SELECT ON TABLE cloudlab.event_snapshots TO platform_worker;
 
 --
 -- Name: TABLE event_streams; Type: ACL; Schema: cloudlab; Owner: -
@@ -5483,6 +6468,15 @@ GRANT SELECT,INSERT ON TABLE cloudlab.events TO application_admin;
 GRANT SELECT ON TABLE cloudlab.events TO platform_worker;
 
 --
+-- Name: TABLE events_archive; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.events_archive TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.events_archive TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.events_archive TO application_admin;
+GRANT SELECT ON TABLE cloudlab.events_archive TO platform_worker;
+
+--
 -- Name: TABLE idempotency_keys; Type: ACL; Schema: cloudlab; Owner: -
 --
 
@@ -5495,6 +6489,9 @@ GRANT SELECT ON TABLE cloudlab.idempotency_keys TO platform_worker;
 -- Name: TABLE parked_events; Type: ACL; Schema: cloudlab; Owner: -
 --
 
+GRANT SELECT ON TABLE cloudlab.parked_events TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.parked_events TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.parked_events TO application_admin;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.parked_events TO platform_worker;
 
 --
@@ -5541,6 +6538,33 @@ GRANT SELECT ON TABLE cloudlab.shard_identity TO application_readonly;
 GRANT SELECT ON TABLE cloudlab.shard_identity TO application_readwrite;
 GRANT SELECT ON TABLE cloudlab.shard_identity TO application_admin;
 GRANT SELECT ON TABLE cloudlab.shard_identity TO platform_worker;
+
+--
+-- Name: TABLE subject_keys; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.subject_keys TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.subject_keys TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.subject_keys TO application_admin;
+GRANT SELECT ON TABLE cloudlab.subject_keys TO platform_worker;
+
+--
+-- Name: COLUMN subject_keys.wrapped_key; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(wrapped_key) ON TABLE cloudlab.subject_keys TO platform_worker;
+
+--
+-- Name: COLUMN subject_keys.key_version; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(key_version) ON TABLE cloudlab.subject_keys TO platform_worker;
+
+--
+-- Name: COLUMN subject_keys.updated_at; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(updated_at) ON TABLE cloudlab.subject_keys TO platform_worker;
 
 --
 -- Name: TABLE tenant_local; Type: ACL; Schema: cloudlab; Owner: -
@@ -5649,6 +6673,15 @@ GRANT SELECT ON TABLE shop.payments TO application_readonly;
 GRANT SELECT,INSERT,UPDATE ON TABLE shop.payments TO application_readwrite;
 GRANT SELECT,INSERT,UPDATE ON TABLE shop.payments TO application_admin;
 GRANT SELECT ON TABLE shop.payments TO platform_worker;
+
+--
+-- Name: TABLE product_sales; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.product_sales TO application_readonly;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.product_sales TO application_readwrite;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.product_sales TO application_admin;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE shop.product_sales TO platform_worker;
 
 --
 -- Name: TABLE products; Type: ACL; Schema: shop; Owner: -

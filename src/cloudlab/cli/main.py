@@ -12,12 +12,15 @@ from cloudlab.cli import (
     down,
     event,
     importing,
+    key,
     migrate,
+    partition,
     projection,
     status,
     tenant,
     terminal,
     up,
+    user,
     worker,
 )
 from cloudlab.errors import CloudLabError
@@ -52,6 +55,9 @@ app.command()(worker.worker)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(event.app, name="event")
+app.add_typer(partition.app, name="partition")
+app.add_typer(user.app, name="user")
+app.add_typer(key.app, name="key")
 app.add_typer(projection.app, name="projection")
 
 

@@ -4,6 +4,7 @@ Both hold secrets and are readable by their owner only; both are replaced in one
 new one and never half of it.
 """
 
+import base64
 import json
 import secrets
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cloudlab.config import Config, DatabaseUrls, ShardConfig
+from cloudlab.config import MASTER_KEY_BYTES, Config, DatabaseUrls, ShardConfig
 from cloudlab.embedded.homes import Home, write_private
 from cloudlab.embedded.postgres_logins import APP, CONTROL_DATABASE, LOGINS, OWNER, READONLY, WORKER, check_shard
 from cloudlab.embedded.processes import Mark
@@ -20,6 +21,7 @@ from cloudlab.errors import EmbeddedError
 
 DEFAULT_SHARDS = (("us_east_001", "us-east-1"), ("eu_west_001", "eu-west-1"))
 _SECRETS = ("postgres", *LOGINS, "valkey", "clickhouse")
+_MASTER_KEY = "master_key_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ class Saved:
 def load_saved(home: Home) -> Saved:
     """Read what is remembered of this stack; new secrets for a new one."""
     if not home.saved.exists():
-        return Saved({name: secrets.token_urlsafe(24) for name in _SECRETS}, {}, [])
+        made = Saved({name: secrets.token_urlsafe(24) for name in _SECRETS}, {}, [])
+        add_master_key(made)
+        return made
     try:
         raw: dict[str, Any] = json.loads(home.saved.read_text())
         return Saved(raw["secrets"], raw["ports"], [(name, region) for name, region in raw["shards"]])
@@ -72,6 +76,21 @@ def load_saved(home: Home) -> Saved:
 def save(home: Home, saved: Saved) -> None:
     """Write down what must outlive the servers, before any of it is used."""
     write_private(home.saved, json.dumps(asdict(saved), indent=2))
+
+
+def add_master_key(saved: Saved) -> int:
+    """Make another key to wrap the keys of personal data with; return its version, one more than the last."""
+    version = max(_master_keys(saved), default=0) + 1
+    saved.secrets[f"{_MASTER_KEY}{version}"] = base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode()
+    return version
+
+
+def _master_keys(saved: Saved) -> dict[int, bytes]:
+    return {
+        int(name.removeprefix(_MASTER_KEY)): base64.b64decode(text)
+        for name, text in saved.secrets.items()
+        if name.startswith(_MASTER_KEY)
+    }
 
 
 def add_shards(saved: Saved, shards: Sequence[tuple[str, str]] | None) -> None:
@@ -104,6 +123,7 @@ def build(home: Home, saved: Saved, servers: Iterable[ServerRecord]) -> Runtime:
         shards=tuple(ShardConfig(name, region, urls(name)) for name, region in saved.shards),
         cache_url=f"unix://:{saved.secrets['valkey']}@{quote(str(home.socket_dir))}/valkey.sock",
         analytics_url=f"http://cloudlab:{saved.secrets['clickhouse']}@127.0.0.1:{ports['clickhouse']}/cloudlab",
+        master_keys=_master_keys(saved),
     )
     return Runtime(home.state_dir, config, tuple(servers))
 
@@ -117,6 +137,9 @@ def write(home: Home, saved: Saved, runtime: Runtime) -> None:
             "shards": [{"name": s.name, "region": s.region, **asdict(s.urls)} for s in config.shards],
             "cache": {"url": config.cache_url},
             "analytics": {"url": config.analytics_url},
+            "encryption": {
+                "keys": {str(number): base64.b64encode(key).decode() for number, key in config.master_keys.items()}
+            },
         },
         "servers": {
             record.name: {

@@ -85,6 +85,24 @@ async def _up(home: Home, shards: Sequence[tuple[str, str]] | None, progress: Ca
     return running
 
 
+async def new_master_key(state_dir: Path) -> int:
+    """Make a new master key for a running stack and return its version; the older ones stay until nothing needs them.
+
+    Raises:
+        EmbeddedError: No stack runs there.
+    """
+    home = homes.resolve(state_dir)
+    if not home.runtime.exists():
+        raise EmbeddedError(f"no stack runs in {state_dir}", hint="Run `cloudlab up`.")
+    with _explained(home):
+        async with _locked(home):
+            saved = runtime.load_saved(home)
+            version = runtime.add_master_key(saved)
+            runtime.save(home, saved)
+            runtime.write(home, saved, runtime.build(home, saved, runtime.recorded(home).values()))
+            return version
+
+
 async def down(state_dir: Path, *, purge: bool = False) -> None:
     """Stop every server and wait until it is gone; with `purge`, delete the data, secrets and logs too."""
     home = homes.resolve(state_dir)

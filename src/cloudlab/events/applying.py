@@ -57,7 +57,7 @@ async def _apply(holder: Holder, stores: Stores, lane: Lane, begun: list[Batch],
             return batch
         tried_enough = batch.failed_attempts >= ATTEMPTS_BEFORE_PARKING
         if not tried_enough and not isinstance(holder.projection, Projection):
-            await _write(holder, transaction, lane, batch)
+            await _write(holder, stores, transaction, lane, batch)
             _queue_end(holder, transaction, lane, batch)
             return batch
     if tried_enough:
@@ -112,7 +112,7 @@ async def _one_by_one(holder: Holder, stores: Stores, lane: Lane, *, beyond_hori
 async def _apply_one(holder: Holder, stores: Stores, lane: Lane, one: Batch) -> None:
     await _call(holder, stores, one.events)
     async with holder.pools.transaction(holder.url) as transaction:
-        await _write(holder, transaction, lane, one)
+        await _write(holder, stores, transaction, lane, one)
         holder.queue_advance(transaction, lane, one)
 
 
@@ -130,7 +130,7 @@ async def _call(holder: Holder, stores: Stores, events: Sequence[Event]) -> None
         await holder.projection.apply(stores, events)
 
 
-async def _write(holder: Holder, transaction: Transaction, lane: Lane, batch: Batch) -> None:
+async def _write(holder: Holder, stores: Stores, transaction: Transaction, lane: Lane, batch: Batch) -> None:
     """Write a read model, one tenant after the other, in the transaction in which the checkpoint moves."""
     projection = holder.projection
     if isinstance(projection, ReadModel):
@@ -140,7 +140,7 @@ async def _write(holder: Holder, transaction: Transaction, lane: Lane, batch: Ba
         for tenant_id in sorted(by_tenant):
             schema = await enter(transaction, tenant_id, projection.name)
             if schema is not None:
-                s = Session(Scope(tenant_id, 0, schema), transaction, ())
+                s = Session(Scope(tenant_id, 0, schema), transaction, (), stores.keyring)
                 await projection.apply(s, by_tenant[tenant_id])
     elif isinstance(projection, SqlReadModel):
         for tenant_id in batch.tenant_ids or ():

@@ -9,11 +9,12 @@ Standard: §3.1 Eventual Consistency (AP from CAP), §1.2 Data Domain Mapping
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import LiteralString
 
 from cloudlab.analytics import Analytics
 from cloudlab.cache import Cache
+from cloudlab.crypto import Keyring
 from cloudlab.session import Session
 from cloudlab.values import Event
 
@@ -26,6 +27,7 @@ class Stores:
 
     cache: Cache
     analytics: Analytics
+    keyring: Keyring = field(default_factory=lambda: Keyring({}), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

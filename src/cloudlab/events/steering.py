@@ -180,7 +180,7 @@ async def _apply(transaction: Transaction, stores: Stores, projection: Following
     tenant_id = events[0].tenant_id
     schema = await enter(transaction, tenant_id, projection.name)
     if schema is not None and isinstance(projection, ReadModel):
-        await projection.apply(Session(Scope(tenant_id, 0, schema), transaction, ()), events)
+        await projection.apply(Session(Scope(tenant_id, 0, schema), transaction, (), stores.keyring), events)
     elif schema is not None and isinstance(projection, SqlReadModel):
         for event in events:
             _queue_one(transaction, projection.statement, projection, event)

@@ -11,6 +11,9 @@ from typing import Any, cast
 from uuid import UUID
 
 from cloudlab.errors import InvalidInput
+from cloudlab.events import subjects
+from cloudlab.events.history import read_stream_history
+from cloudlab.events.rows import of_stream
 from cloudlab.session import Session
 from cloudlab.values import Event, NewEvent, Stream
 
@@ -59,10 +62,15 @@ def _refuse_floats(value: object) -> None:
             _refuse_floats(part)
 
 
+def metadata_of(s: Session, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what an event appended in this session says of its cause; what is given for it alone wins."""
+    return {**s.metadata, **extra} if extra else dict(s.metadata)
+
+
 async def append(
     s: Session,
     stream: Stream,
-    events: Sequence[NewEvent],
+    events: Sequence[object],
     *,
     expected_version: int | None,
     metadata: Mapping[str, Any] | None = None,
@@ -72,9 +80,9 @@ async def append(
     Args:
         s: The session whose transaction they become part of.
         stream: The aggregate they happened to.
-        events: At least one fact.
+        events: At least one fact: NewEvents, or objects of classes registered with `types.event`.
         expected_version: Version last read by the caller; NEW (0) = the stream must not exist yet; None = any.
-        metadata: Who and why: actor, correlation, causation, trace.
+        metadata: What the events say of their cause beside what the session says; it wins over that.
 
     Returns:
         The stream's version after the append.
@@ -82,21 +90,23 @@ async def append(
     Raises:
         VersionConflict: Another transaction appended first. Read again and decide; never retried for you.
 
-    Cost: one round trip; locks one row of event_streams until the transaction ends.
+    Cost: one round trip; locks one row of event_streams until the transaction ends. Personal fields: see
+    `subjects.sealed`.
     Standard: §3.2 Event Store Schema
     """
-    parameters = _parameters(stream, events, expected_version, metadata)
+    facts = await subjects.sealed(s, stream, events)
+    parameters = _parameters(stream, facts, expected_version, metadata_of(s, metadata))
     s.note_append()
     appended = await s.fetch_one(Appended, _APPEND, **parameters)
-    if s.listens_to(event.event_type for event in events):
-        await s.announce(recorded(s, stream, events, parameters, appended))
+    if s.listens_to(fact.event_type for fact in facts):
+        await s.announce(recorded(s, stream, facts, parameters, appended))
     return appended.last_version
 
 
 async def append_next(
     s: Session,
     stream: Stream,
-    events: Sequence[NewEvent],
+    events: Sequence[object],
     *,
     expected_version: int,
     metadata: Mapping[str, Any] | None = None,
@@ -108,11 +118,12 @@ async def append_next(
 
     Cost: none of its own; that of `append` when an inline projection listens.
     """
-    if s.listens_to(event.event_type for event in events):
-        return await append(s, stream, events, expected_version=expected_version, metadata=metadata)
+    facts = await subjects.sealed(s, stream, events)
+    if s.listens_to(fact.event_type for fact in facts):
+        return await append(s, stream, facts, expected_version=expected_version, metadata=metadata)
     s.note_append()
-    s.queue(_APPEND, **_parameters(stream, events, expected_version, metadata))
-    return expected_version + len(events)
+    s.queue(_APPEND, **_parameters(stream, facts, expected_version, metadata_of(s, metadata)))
+    return expected_version + len(facts)
 
 
 _APPEND = """
@@ -160,26 +171,59 @@ def recorded(
     ]
 
 
-async def read_stream(s: Session, stream: Stream, *, after_version: int = 0, limit: int = 1000) -> list[Event]:
-    """Read the events of one aggregate in order, from the version behind `after_version`.
+async def read_stream(
+    s: Session, stream: Stream, *, after_version: int | None = None, limit: int = 1000, backward: bool = False
+) -> list[Event]:
+    """Read the events of one aggregate, forward from the first or backward from the last.
 
-    Cost: one round trip; an index scan in each month's partition.
+    Args:
+        s: The session.
+        stream: The aggregate.
+        after_version: Begin behind this version in the direction of reading: above it, or below it.
+        limit: At most so many.
+        backward: The newest first.
+
+    Cost: one round trip; an index scan in each month's partition. A second one, into the archive, when what was found
+    does not reach the version asked for.
     Standard: §3.2 Event Store Schema
     """
-    return await s.fetch(
-        Event,
-        """
-        SELECT /* events.read_stream */ e.event_position, e.event_id, e.tenant_id, e.aggregate_type, e.aggregate_id,
-               e.event_type, e.event_version, e.event_data, e.metadata, e.created_at
-        FROM events AS e
-        WHERE e.tenant_id = %(tenant_id)s::uuid AND e.aggregate_id = %(aggregate_id)s::uuid
-          AND e.aggregate_type = %(aggregate_type)s AND e.event_version > %(after_version)s::integer
-        ORDER BY e.event_version
-        LIMIT %(limit)s::integer
-        """,
+    behind = after_version if after_version is not None else 2**31 - 1 if backward else 0
+    rows = await s.fetch_tuples(
+        _READ_BACKWARD if backward else _READ,
         tenant_id=s.tenant_id,
         aggregate_id=stream.aggregate_id,
         aggregate_type=stream.aggregate_type,
-        after_version=after_version,
+        after_version=behind,
         limit=limit,
     )
+    found = of_stream(rows, s.tenant_id, stream)
+    if _is_whole(found, behind, limit, backward=backward):
+        return found
+    return await read_stream_history(s, stream, after_version=behind, limit=limit, backward=backward)
+
+
+def _is_whole(found: Sequence[Event], behind: int, limit: int, *, backward: bool) -> bool:
+    """Return whether no older month, which may be archived, can hold a part of what was asked for."""
+    if not backward:
+        return bool(found) and found[0].event_version == behind + 1
+    return len(found) == limit or (bool(found) and found[-1].event_version == 1) or behind <= 1
+
+
+_READ = """
+    SELECT /* events.read_stream */ e.event_position, e.event_id, e.event_type, e.event_version, e.event_data::text,
+           e.metadata::text, e.created_at
+    FROM events AS e
+    WHERE e.tenant_id = %(tenant_id)s::uuid AND e.aggregate_id = %(aggregate_id)s::uuid
+      AND e.aggregate_type = %(aggregate_type)s AND e.event_version > %(after_version)s::integer
+    ORDER BY e.event_version
+    LIMIT %(limit)s::integer
+"""
+_READ_BACKWARD = """
+    SELECT /* events.read_stream */ e.event_position, e.event_id, e.event_type, e.event_version, e.event_data::text,
+           e.metadata::text, e.created_at
+    FROM events AS e
+    WHERE e.tenant_id = %(tenant_id)s::uuid AND e.aggregate_id = %(aggregate_id)s::uuid
+      AND e.aggregate_type = %(aggregate_type)s AND e.event_version < %(after_version)s::integer
+    ORDER BY e.event_version DESC
+    LIMIT %(limit)s::integer
+"""

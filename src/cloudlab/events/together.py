@@ -4,12 +4,13 @@ Standard: §3.2 Event Store Schema
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from cloudlab.errors import InvalidInput, VersionConflict
-from cloudlab.events.store import Appended, as_json, recorded
+from cloudlab.events import subjects
+from cloudlab.events.store import Appended, as_json, metadata_of, recorded
 from cloudlab.session import Session
 from cloudlab.values import Event, NewEvent, Stream
 
@@ -19,9 +20,19 @@ class StreamAppend:
     """What is to be appended to one stream, if that is at the expected version: 0 = new, None = any."""
 
     stream: Stream
-    events: Sequence[NewEvent]
+    events: Sequence[object]
     expected_version: int | None
     metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """An append whose events are written down: typed ones as facts, personal fields sealed."""
+
+    stream: Stream
+    events: list[NewEvent]
+    expected_version: int | None
+    metadata: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +51,8 @@ async def append_each(s: Session, appends: Sequence[StreamAppend]) -> list[int |
 
     Cost: one round trip; locks the row of each stream in event_streams, in sorted order.
     """
-    parameters = _parameters(appends)
+    facts = await _written(s, appends)
+    parameters = _parameters(facts)
     s.note_append()
     done = await s.fetch_one(
         _AppendedMany,
@@ -52,7 +64,7 @@ async def append_each(s: Session, appends: Sequence[StreamAppend]) -> list[int |
         """,
         **parameters,
     )
-    await _announce(s, appends, parameters, done)
+    await _announce(s, facts, parameters, done)
     found = done.found_versions or []
     return [
         version if version is not None else _conflict(appends[number], found[number])
@@ -69,10 +81,11 @@ async def append_all(s: Session, appends: Sequence[StreamAppend]) -> list[int]:
 
     Cost: as `append_each`.
     """
-    parameters = _parameters(appends)
+    facts = await _written(s, appends)
+    parameters = _parameters(facts)
     s.note_append()
     done = await s.fetch_one(_AppendedMany, _APPEND_ALL, **parameters)
-    await _announce(s, appends, parameters, done)
+    await _announce(s, facts, parameters, done)
     return [version for version in done.last_versions if version is not None]
 
 
@@ -83,11 +96,12 @@ async def append_all_next(s: Session, appends: Sequence[StreamAppend]) -> None:
 
     Cost: none of its own; that of `append_all` when an inline projection listens.
     """
-    if s.listens_to(event.event_type for each in appends for event in each.events):
-        await append_all(s, appends)
+    facts = await _written(s, appends)
+    if s.listens_to(event.event_type for each in facts for event in each.events):
+        await append_all(s, [replace(each, events=fact.events) for each, fact in zip(appends, facts, strict=True)])
     else:
         s.note_append()
-        s.queue(_APPEND_ALL, **_parameters(appends))
+        s.queue(_APPEND_ALL, **_parameters(facts))
 
 
 _APPEND_ALL = """
@@ -105,33 +119,42 @@ def _conflict(append: StreamAppend, found: int) -> VersionConflict:
     )
 
 
-def _parameters(appends: Sequence[StreamAppend]) -> dict[str, Any]:
+async def _written(s: Session, appends: Sequence[StreamAppend]) -> list[_Facts]:
     if len({each.stream.aggregate_id for each in appends}) != len(appends):
         raise InvalidInput("a stream is named twice", hint="Put all events of one stream into one append.")
     if not all(each.events for each in appends):
         raise InvalidInput("there is nothing to append: give at least one event")
-    metadata = [as_json(each.metadata) if each.metadata else None for each in appends]
+    return [
+        _Facts(
+            each.stream,
+            await subjects.sealed(s, each.stream, each.events),
+            each.expected_version,
+            as_json(metadata_of(s, each.metadata)),
+        )
+        for each in appends
+    ]
+
+
+def _parameters(facts: Sequence[_Facts]) -> dict[str, Any]:
     return {
-        "aggregate_types": [each.stream.aggregate_type for each in appends],
-        "aggregate_ids": [each.stream.aggregate_id for each in appends],
-        "expected_versions": [each.expected_version for each in appends],
-        "event_counts": [len(each.events) for each in appends],
-        "event_types": [event.event_type for each in appends for event in each.events],
-        "event_data": [as_json(event.data) for each in appends for event in each.events],
-        "metadata": [text for each, text in zip(appends, metadata, strict=True) for _ in each.events],
+        "aggregate_types": [each.stream.aggregate_type for each in facts],
+        "aggregate_ids": [each.stream.aggregate_id for each in facts],
+        "expected_versions": [each.expected_version for each in facts],
+        "event_counts": [len(each.events) for each in facts],
+        "event_types": [event.event_type for each in facts for event in each.events],
+        "event_data": [as_json(event.data) for each in facts for event in each.events],
+        "metadata": [each.metadata for each in facts for _ in each.events],
     }
 
 
-async def _announce(
-    s: Session, appends: Sequence[StreamAppend], parameters: Mapping[str, Any], done: _AppendedMany
-) -> None:
+async def _announce(s: Session, facts: Sequence[_Facts], parameters: Mapping[str, Any], done: _AppendedMany) -> None:
     """Tell the inline projections of the events that were accepted, as a reader would find them."""
-    if not s.listens_to(event.event_type for each in appends for event in each.events):
+    if not s.listens_to(event.event_type for each in facts for event in each.events):
         return
     positions, payloads, texts = iter(done.positions or ()), iter(parameters["event_data"]), parameters["metadata"]
     accepted: list[Event] = []
     first = 0
-    for each, last in zip(appends, done.last_versions, strict=True):
+    for each, last in zip(facts, done.last_versions, strict=True):
         texts_of_each = {"event_data": [next(payloads) for _ in each.events], "metadata": texts[first]}
         first += len(each.events)
         if last is not None:

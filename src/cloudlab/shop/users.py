@@ -12,8 +12,24 @@ from uuid import UUID
 from cloudlab.crypto import hash_password, verify_password
 from cloudlab.errors import Forbidden
 from cloudlab.events import store as events
+from cloudlab.events.types import event
 from cloudlab.session import Session
-from cloudlab.values import NewEvent, Stream, uuid7
+from cloudlab.values import Stream, uuid7
+
+
+@event("UserRegistered")
+class UserRegistered:
+    """An account was opened. It says nothing of the person: what no event holds, none has to give up."""
+
+    user_id: UUID
+    role: str
+
+
+@event("UserDeleted")
+class UserDeleted:
+    """An account was deleted softly."""
+
+    user_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +105,7 @@ async def register(
         phone_number=phone_number,
         date_of_birth=date_of_birth,
     )
-    # No personal data: what is in an event cannot be taken back.
-    registered = NewEvent("UserRegistered", {"user_id": user.user_id, "role": user.role})
+    registered = UserRegistered(user_id=user.user_id, role=user.role)
     await events.append(s, user.stream, [registered], expected_version=events.NEW)
     return user
 
@@ -169,5 +184,4 @@ async def delete(s: Session, user_id: UUID) -> None:
     """Delete an account softly: it can no longer be found, its orders stay. NotFound when there is none."""
     await find(s, user_id)
     s.queue("SELECT /* users.delete */ soft_delete_user(%(user_id)s::uuid)", user_id=user_id)
-    deleted = NewEvent("UserDeleted", {"user_id": user_id})
-    await events.append(s, Stream("User", user_id), [deleted], expected_version=None)
+    await events.append(s, Stream("User", user_id), [UserDeleted(user_id=user_id)], expected_version=None)

@@ -141,6 +141,7 @@ END
 $$;
 COMMENT ON FUNCTION read_feed(bigint, integer) IS 'The next events in order, none skipped and none that could still be overtaken';
 
+-- Expressions instead of SELECTs wherever one will do: each statement of a function costs 10 to 20 µs of the server's.
 CREATE FUNCTION append_events(
     p_aggregate_type varchar, p_aggregate_id uuid, p_expected_version integer,
     p_event_types varchar[], p_event_data jsonb[], p_metadata jsonb,
@@ -150,24 +151,27 @@ CREATE FUNCTION append_events(
     SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
-    v_tenant uuid := current_tenant();
-    v_count integer := cardinality(p_event_types);
+    v_tenant constant uuid := current_tenant();
+    v_count constant integer := cardinality(p_event_types);
     v_found integer;
+    v_fenced boolean;
 BEGIN
     IF p_expected_version = 0 THEN
         INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
         VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
         ON CONFLICT DO NOTHING
         RETURNING s.event_version INTO last_version;
-    ELSIF p_expected_version > 0 THEN
-        UPDATE event_streams s SET event_version = s.event_version + v_count
-        WHERE s.tenant_id = v_tenant AND s.aggregate_id = p_aggregate_id AND s.event_version = p_expected_version
-        RETURNING s.event_version INTO last_version;
     ELSE
-        INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
-        VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
-        ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + v_count
+        UPDATE event_streams s SET event_version = s.event_version + v_count
+        WHERE s.tenant_id = v_tenant AND s.aggregate_id = p_aggregate_id
+          AND (p_expected_version IS NULL OR s.event_version = p_expected_version)
         RETURNING s.event_version INTO last_version;
+        IF last_version IS NULL AND p_expected_version IS NULL THEN
+            INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
+            VALUES (v_tenant, p_aggregate_id, p_aggregate_type, v_count)
+            ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + v_count
+            RETURNING s.event_version INTO last_version;
+        END IF;
     END IF;
     IF last_version IS NULL THEN
         SELECT s.event_version INTO v_found FROM event_streams s
@@ -175,28 +179,29 @@ BEGIN
         RAISE EXCEPTION '% % is at version %, not %', p_aggregate_type, p_aggregate_id, coalesce(v_found, 0), p_expected_version
             USING ERRCODE = 'CL501';
     END IF;
-    -- The fence: from this mark on, this transaction may still add events.
-    PERFORM pg_advisory_xact_lock_shared((20542::bigint << 48) | CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
-    FROM event_position s;
+    -- The fence: from this mark on, this transaction may still add events. It stands before any position is drawn.
+    v_fenced := pg_advisory_xact_lock_shared(
+        (20542::bigint << 48) | coalesce(pg_sequence_last_value('event_position'), 0)) IS NOT NULL;
     recorded_at := clock_timestamp();
     IF v_count = 1 THEN
-        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
-                                 event_data, metadata, created_at)
-        VALUES (v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, p_event_types[1], last_version,
-                p_event_data[1], p_metadata, recorded_at)
-        RETURNING e.event_position INTO last_position;
+        last_position := nextval('event_position');
         positions := ARRAY[last_position];
+        INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                            event_data, metadata, created_at)
+        VALUES (v_tenant, last_position, p_aggregate_id, p_aggregate_type, p_event_types[1], last_version,
+                p_event_data[1], p_metadata, recorded_at);
         RETURN;
     END IF;
-    WITH added AS (
-        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
-                                 event_data, metadata, created_at)
-        SELECT v_tenant, nextval('event_position'), p_aggregate_id, p_aggregate_type, n.event_type,
-               last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
-        FROM unnest(p_event_types, p_event_data) WITH ORDINALITY AS n (event_type, event_data, ordinal)
-        RETURNING e.event_position)
-    SELECT array_agg(a.event_position ORDER BY a.event_position) INTO positions FROM added a;
-    last_position := positions[v_count];
+    FOR i IN 1..v_count LOOP
+        last_position := nextval('event_position');
+        positions[i] := last_position;
+    END LOOP;
+    INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
+                        event_data, metadata, created_at)
+    SELECT v_tenant, n.event_position, p_aggregate_id, p_aggregate_type, n.event_type,
+           last_version - v_count + n.ordinal::integer, n.event_data, p_metadata, recorded_at
+    FROM unnest(p_event_types, p_event_data, positions)
+        WITH ORDINALITY AS n (event_type, event_data, event_position, ordinal);
 END
 $$;
 COMMENT ON FUNCTION append_events(varchar, uuid, integer, varchar[], jsonb[], jsonb) IS

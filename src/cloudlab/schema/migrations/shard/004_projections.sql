@@ -269,6 +269,10 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'lane % of % has another owner now', p_lane, p_name USING ERRCODE = 'CL003';
     END IF;
+    IF after < archived_through() THEN
+        RAISE EXCEPTION 'events behind position % are archived, up to %', after, archived_through() USING ERRCODE = 'CL400',
+            HINT = 'Bring their months back first: cloudlab partition list, cloudlab partition restore MONTH';
+    END IF;
     upto := feed_window(after, p_size, p_beyond_horizon);
     waiting := '{}';
     IF v_has_parked THEN

@@ -141,7 +141,13 @@ CREATE FUNCTION soft_delete_user(user_uuid uuid) RETURNS void
 $$;
 COMMENT ON FUNCTION soft_delete_user(uuid) IS 'Marks a user as deleted; a second call changes nothing';
 
+CREATE FUNCTION erased_email(user_uuid uuid) RETURNS varchar
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT 'erased+' || user_uuid || '@erased.invalid' $$;
+COMMENT ON FUNCTION erased_email(uuid) IS 'Address that an erased account is left with';
+
 -- migrate:down
+DROP FUNCTION erased_email(uuid);
 DROP FUNCTION soft_delete_user(uuid);
 DROP TABLE user_payment_methods;
 DROP TABLE user_profiles;

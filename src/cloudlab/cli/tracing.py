@@ -1,0 +1,113 @@
+"""What `cloudlab event trace` shows: the tree of events, and how far the read models are.
+
+Standard: §1.2 Data Domain Mapping
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from rich.tree import Tree
+
+from cloudlab.cli.terminal import out
+from cloudlab.errors import InvalidInput
+from cloudlab.events.projections import Progress
+from cloudlab.events.tracing import Node, Trace, trace
+from cloudlab.platform import Platform
+from cloudlab.postgres.pool import Pools
+from cloudlab.tenancy.tenants import shard_config
+from cloudlab.values import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The commands that were asked for, and how far the projections of their shard have read."""
+
+    traces: Sequence[Trace]
+    progress: Sequence[Progress]
+
+    @property
+    def last_position(self) -> int:
+        """Where the last of the events stands."""
+        return max(event.event_position for one in self.traces for event in one.events)
+
+
+async def find(tenant_name: str, entry: UUID, within_seconds: float, since: str | None) -> Found:
+    """Look up what an id of a tenant belongs to.
+
+    Raises:
+        NotFound: No event is known by it.
+        InvalidInput: `since` is no time with its zone.
+    """
+    begin = _time(since) if since else None
+    async with Platform.open() as platform, Pools(platform.config.limits) as pools:
+        tenant = await platform.tenant(tenant_name)
+        async with pools.transaction(shard_config(platform.config, tenant.shard).urls.worker_url) as transaction:
+            traces = await trace(
+                transaction, tenant.tenant_id, entry, within=timedelta(seconds=within_seconds), since=begin
+            )
+        return Found(traces, await platform.progress(tenant.shard))
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{text!r} is not a time", hint="Write 2026-11-22T12:00:00+00:00.") from None
+    return time if time.tzinfo else time.astimezone()
+
+
+def show(found: Found) -> None:
+    """Print a tree for each command, and a line for each projection."""
+    for one in found.traces:
+        first = one.events[0]
+        actor = (first.metadata or {}).get("actor", "unknown")
+        tree = Tree(f"[bold]{one.correlation_id}[/] {first.created_at:%Y-%m-%d %H:%M:%S} by {actor}", highlight=False)
+        for node in one.roots():
+            _grow(tree, node, first.created_at)
+        if not one.is_complete:
+            tree.add("[yellow]… and more")
+        out.print(tree)
+    for item in found.progress:
+        behind = found.last_position - item.event_position
+        state = "[green]has passed it" if behind <= 0 else f"[yellow]stands at {item.event_position}"
+        out.print(f"{item.projection_name} {state}", highlight=False)
+
+
+def _grow(tree: Tree, node: Node, begun: datetime) -> None:
+    event = node.event
+    after_ms = (event.created_at - begun).total_seconds() * 1000
+    branch = tree.add(
+        f"[bold cyan]{event.event_type}[/] {event.aggregate_type} {event.aggregate_id} v{event.event_version}"
+        f" [dim]+{after_ms:,.0f} ms, position {event.event_position}"
+    )
+    for child in node.caused:
+        _grow(branch, child, begun)
+
+
+def as_dict(found: Found, describe: Callable[[Event], dict[str, Any]]) -> dict[str, Any]:
+    """Return what --json prints."""
+
+    def branch(node: Node) -> dict[str, Any]:
+        return {**describe(node.event), "caused": [branch(child) for child in node.caused]}
+
+    return {
+        "commands": [
+            {
+                "correlation_id": one.correlation_id,
+                "is_complete": one.is_complete,
+                "events": [branch(node) for node in one.roots()],
+            }
+            for one in found.traces
+        ],
+        "read_models": [
+            {
+                "projection": item.projection_name,
+                "event_position": item.event_position,
+                "has_passed": item.event_position >= found.last_position,
+            }
+            for item in found.progress
+        ],
+    }
