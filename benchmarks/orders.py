@@ -16,19 +16,21 @@ from cloudlab.shop import orders
 NAME = "orders"
 METHOD = (
     "orders/s of platform.session + orders.place by asyncio tasks of one process; floor: the same BEGIN, context, "
-    "place_order and COMMIT in the same two round trips by pgbench -M prepared, same login, same number of clients"
+    "place_orders and COMMIT in the same two round trips by pgbench -M prepared, same login, same number of clients"
 )
 _TARGET = Target("≥", 0.8)
 
-# What place_order returns to the library is returned to pgbench too.
+# One order a call, and what the function returns to the library is returned to pgbench too.
 _PLACE = """
     SELECT p.*
-    FROM place_order(
-        uuidv7(),
-        ('CL-' || to_hex((extract(epoch FROM clock_timestamp()) * 1000000)::bigint) || '-' || :client_id)::varchar,
-        #customer, NULL::varchar, NULL::timestamptz, ARRAY[{products}], ARRAY[{quantities}]::integer[],
-        ARRAY[{prices}]::numeric[], gen_random_uuid()::varchar, '\\x{fingerprint}'::bytea, '0:15:00'::interval,
-        NULL::jsonb) AS p
+    FROM place_orders(
+        ARRAY[uuidv7()],
+        ARRAY[
+            'CL-' || to_hex((extract(epoch FROM clock_timestamp()) * 1000000)::bigint) || '-' || :client_id]::varchar[],
+        ARRAY[#customer], ARRAY[NULL]::varchar[], ARRAY[NULL]::timestamptz[], ARRAY[gen_random_uuid()]::varchar[],
+        ARRAY['\\x{fingerprint}'::bytea], ARRAY['0:15:00'::interval], ARRAY[NULL]::jsonb[],
+        ARRAY[{places}], ARRAY[{numbers}], ARRAY[{products}], ARRAY[{quantities}]::integer[],
+        ARRAY[{prices}]::numeric[]) AS p
 """
 
 
@@ -36,6 +38,8 @@ def script(context: str, lines: int, *, hot: bool = False) -> str:
     """Return the pgbench script of an order of so many lines; `hot` puts the first product into each of them."""
     drawn = [f"\\draw p{n} {1 if hot and n == 0 else PRODUCTS}" for n in range(lines)]
     place = _PLACE.format(
+        places=", ".join(["1"] * lines),
+        numbers=", ".join(str(n) for n in range(1, lines + 1)),
         products=", ".join(f"#p{n}" for n in range(lines)),
         quantities=", ".join(["1"] * lines),
         prices=", ".join(["NULL"] * lines),

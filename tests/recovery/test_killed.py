@@ -27,7 +27,7 @@ from recovery.conftest import Installation
 
 log = logging.getLogger(__name__)
 
-ORDERS = 240
+ORDERS = 960  # thirty groups
 KILLS = 3
 
 
@@ -88,7 +88,7 @@ async def test_an_import_killed_three_times(
     async with opened(installation) as platform:
         for _ in range(KILLS):
             with importing(installation, folder, name, placement) as process:
-                await until_it_went_on(platform, name, process, chance.randrange(1, 350))
+                await until_it_went_on(platform, name, process, chance.randrange(100, 1400))
                 await asyncio.sleep(chance.uniform(0, 0.05))
                 process.kill()
                 process.communicate()
@@ -107,7 +107,7 @@ async def test_postgres_killed_three_times_under_an_import_that_goes_on_by_itsel
     async with opened(installation) as platform:
         with importing(installation, folder, "outage", "row") as process:
             for _ in range(KILLS):
-                await until_it_went_on(platform, "outage", process, chance.randrange(1, 250))
+                await until_it_went_on(platform, "outage", process, chance.randrange(1, 1000))
                 runtime = json.loads((installation.state_dir / "runtime.json").read_text())
                 os.kill(runtime["servers"]["postgres"]["pid"], signal.SIGKILL)
                 await asyncio.sleep(chance.uniform(0, 0.5))
@@ -124,7 +124,7 @@ async def test_a_worker_killed_three_times(installation: Installation, folder: P
     async with opened(installation) as platform:
         tenant = await platform.create_tenant("worked", region="eu-west-1")
         with importing(installation, folder, "worked", "row") as process:
-            await until_it_went_on(platform, "worked", process, 300)
+            await until_it_went_on(platform, "worked", process, 1000)
             for _ in range(KILLS):
                 with start(installation.home, "worker", **installation.environment) as worker:
                     await asyncio.sleep(chance.uniform(0.4, 1.5))

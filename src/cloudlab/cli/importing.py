@@ -39,7 +39,7 @@ def import_(
     tenant: Annotated[str, typer.Option(help="Into this tenant's shop; created if it is not there.")],
     region: Annotated[str | None, typer.Option(help="Region of a new tenant.")] = None,
     placement: Annotated[Placement, typer.Option(help="Placement of a new tenant.")] = Placement.ROW,
-    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Orders on their way at a time.")] = (
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Groups of orders on their way at a time.")] = (
         loading.CONCURRENCY
     ),
     rejects: Annotated[Path, typer.Option(help="Where to write what is refused.")] = Path("rejects.csv"),

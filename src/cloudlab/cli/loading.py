@@ -19,10 +19,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from cloudlab.cli.patience import PATIENCE_SECONDS, Patient, batched, spread
-from cloudlab.cli.replaying import Replay, is_finished
+from cloudlab.cli.replaying import REFUSALS, Begun, Replay, is_finished
 from cloudlab.config import Config
 from cloudlab.crypto import fingerprint
-from cloudlab.errors import CloudLabError, Conflict, Duplicate, InvalidInput, NotFound, PaymentFailed
+from cloudlab.errors import CloudLabError, Duplicate, NotFound
 from cloudlab.platform import Platform
 from cloudlab.postgres.pool import Pools
 from cloudlab.session import Session
@@ -30,17 +30,17 @@ from cloudlab.shop import catalog, returns, users, vendors
 from cloudlab.shop.dataset import CreditLine, Dataset, DatasetCustomer, DatasetOrder, DatasetProduct, Rejected
 from cloudlab.shop.orders import Order
 from cloudlab.shop.payments import Gateway, Sandbox
+from cloudlab.shop.returns import CreditNote
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from cloudlab.values import Money
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-CONCURRENCY = 8
+CONCURRENCY = 4
 _BATCH = 50
 _LOOK_UP_BATCH = 500
 _ANALYZE_AFTER_ORDERS = frozenset({50, 500, 5000})
-_REFUSALS = (Conflict, InvalidInput, NotFound, PaymentFailed)
 
 
 class Phase(StrEnum):
@@ -97,7 +97,7 @@ async def load(
         platform: Opened with the shop's inline projections and pools that hold `concurrency` connections.
         tenant: Into which shop.
         dataset: What to load; its orders are begun in time order.
-        concurrency: How many orders are on their way at a time.
+        concurrency: How many groups of orders are on their way at a time.
         progress: Told what was done.
         gateway: Who takes the money; by default a sandbox.
         patience_seconds: How long an unavailable server is waited for, each time.
@@ -106,7 +106,7 @@ async def load(
         Unavailable: A server was away for longer than that; the same load continues later.
         CloudLabError: Something went wrong that is no refusal of the shop.
 
-    Cost: 12 round trips and two commits for each order.
+    Cost: 6 round trips and two commits for 32 orders.
     """
     patient = Patient(platform, tenant.tenant_id, patience_seconds)
     loading = _Loading(platform.config, patient, dataset, gateway or Sandbox(), concurrency, progress)
@@ -254,7 +254,7 @@ class _Loading:
         """Do a batch in one transaction; if the shop refuses it, one by one, to find out what it refuses."""
         try:
             return [await self._patient.committed(lambda s: work(s, batch))]
-        except _REFUSALS as refusal:
+        except REFUSALS as refusal:
             if len(batch) == 1:
                 self._refuse(phase, name(batch[0]), refusal)
                 return []
@@ -263,58 +263,58 @@ class _Loading:
     async def _load_orders(self) -> None:
         await spread(self._replay.look_up(self._dataset.orders), self._finish, self._concurrency)
 
-    async def _finish(self, job: tuple[DatasetOrder, Order | None]) -> None:
-        wanted, order = job
-        was_finished = order is not None and is_finished(order)
+    async def _finish(self, group: Sequence[Begun]) -> None:
+        before = self._loaded.orders_new
+        outcomes = await self._replay.finish_all(group)
+        for (wanted, order), outcome in zip(group, outcomes, strict=True):
+            self._count(wanted, order, outcome)
+        self._progress(Phase.ORDERS, len(group), sum(len(wanted.lines) for wanted, _ in group))
+        if any(before < count <= self._loaded.orders_new for count in _ANALYZE_AFTER_ORDERS):
+            await self._analyze()
+
+    def _count(self, wanted: DatasetOrder, before: Order | None, outcome: Order | CloudLabError) -> None:
         loaded = self._loaded
-        try:
-            order = await self._replay.finish(wanted, order)
-        except _REFUSALS as refusal:
+        if isinstance(outcome, CloudLabError):
             loaded.orders_refused += 1
-            self._refuse(Phase.ORDERS, wanted.order_number, refusal)
-        else:
-            loaded.orders_there += was_finished
-            loaded.orders_new += not was_finished
-            loaded.lines += order.line_count
-            loaded.amount += order.total.amount
-            if not was_finished and loaded.orders_new in _ANALYZE_AFTER_ORDERS:
-                await self._analyze()
-        self._progress(Phase.ORDERS, 1, len(wanted.lines))
+            self._refuse(Phase.ORDERS, wanted.order_number, outcome)
+            return
+        was_finished = before is not None and is_finished(before)
+        loaded.orders_there += was_finished
+        loaded.orders_new += not was_finished
+        loaded.lines += outcome.line_count
+        loaded.amount += outcome.total.amount
 
     async def _load_credit_notes(self) -> None:
         await spread(self._missing_credit_notes(), self._credit, self._concurrency)
 
-    async def _missing_credit_notes(self) -> AsyncIterator[list[CreditLine]]:
+    async def _missing_credit_notes(self) -> AsyncIterator[list[CreditNote]]:
         by_note = sorted(self._dataset.credit_lines, key=lambda line: line.credit_note)
-        notes = [list(lines) for _, lines in groupby(by_note, key=lambda line: line.credit_note)]
-        for batch in batched(sorted(notes, key=lambda lines: lines[0].credited_at), _LOOK_UP_BATCH):
-            known = await self._on_record([lines[0].credit_note for lines in batch])
+        notes = [self._credit_note(list(lines)) for _, lines in groupby(by_note, key=lambda line: line.credit_note)]
+        for batch in batched(sorted(notes, key=lambda note: note.credited_at), _LOOK_UP_BATCH):
+            known = await self._on_record([note.number for note in batch])
             self._loaded.credit_notes += len(known)
             self._progress(Phase.CREDIT_NOTES, len(known), 0)
-            for lines in batch:
-                if lines[0].credit_note not in known:
-                    yield lines
+            for missing in batched((note for note in batch if note.number not in known), _BATCH):
+                yield missing
 
-    async def _on_record(self, numbers: Sequence[str]) -> set[str]:
-        return await self._patient.committed(lambda s: returns.on_record(s, numbers))
-
-    async def _credit(self, lines: Sequence[CreditLine]) -> None:
+    def _credit_note(self, lines: Sequence[CreditLine]) -> CreditNote:
         first, currency = lines[0], self._dataset.currency
-        user_id = self._customers.get(first.customer_id) if first.customer_id is not None else None
         wanted = [
             returns.CreditLine(
                 line.line_no, line.sku, line.quantity, Money(line.unit_price, currency), self._products.get(line.sku)
             )
             for line in lines
         ]
-        try:
-            await self._patient.committed(
-                lambda s: returns.credit(s, first.credit_note, wanted, credited_at=first.credited_at, user_id=user_id)
-            )
-            self._loaded.credit_notes += 1
-        except _REFUSALS as refusal:
-            self._refuse(Phase.CREDIT_NOTES, first.credit_note, refusal)
-        self._progress(Phase.CREDIT_NOTES, 1, 0)
+        user_id = self._customers.get(first.customer_id) if first.customer_id is not None else None
+        return CreditNote(first.credit_note, wanted, first.credited_at, user_id)
+
+    async def _on_record(self, numbers: Sequence[str]) -> set[str]:
+        return await self._patient.committed(lambda s: returns.on_record(s, numbers))
+
+    async def _credit(self, batch: Sequence[CreditNote]) -> None:
+        done = await self._each(batch, returns.credit_all, Phase.CREDIT_NOTES, lambda note: note.number)
+        self._loaded.credit_notes += sum(map(len, done))
+        self._progress(Phase.CREDIT_NOTES, len(batch), 0)
 
     def _refuse(self, phase: Phase, what: str, refusal: CloudLabError) -> None:
         self._loaded.rejects.append(Rejected(phase, 0, refusal.message, what))

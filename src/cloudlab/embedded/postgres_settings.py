@@ -22,6 +22,8 @@ _SETTINGS = {
     "maintenance_work_mem": "128MB",
     "random_page_cost": "1.1",
     "jit": "off",
+    # A table that fills fast is planned as an empty one until its first ANALYZE: a minute of that is too long.
+    "autovacuum_naptime": "10s",
     "shared_preload_libraries": "pg_stat_statements",
     "track_io_timing": "on",
     "log_line_prefix": "%m [%p] %q%u@%d ",

@@ -1,19 +1,106 @@
 """What becomes of an order once it is placed: paid, prepared, shipped, delivered; or cancelled, or refunded.
 
-The stock is moved last of all, together with COMMIT, so that others wait for it as briefly as can be.
+The verbs in the plural take many orders through the same change at a fraction of the cost, all or none; those in the
+singular are calls of them with one order. The stock is moved last of all, together with COMMIT, so that others wait for
+it as briefly as can be.
 
 Standard: §3.1 Strong Consistency (CP from CAP)
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from cloudlab.errors import InvalidInput
 from cloudlab.session import Session
-from cloudlab.shop.orders import Order, advance, advance_once, find, record
+from cloudlab.shop import payment_records as books
+from cloudlab.shop.orders import Change, Order, advance_all, record_all
 from cloudlab.shop.payments import PaymentMethod, Receipt
 from cloudlab.values import Money, uuid7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment(Change):
+    """An order that was paid for: `receipt` is what the provider has taken."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel(Change):
+    """An order that was sent: who carries it, under which number."""
+
+    carrier: str | None = None
+    tracking_number: str | None = None
+
+
+async def pay_all(s: Session, payments: Sequence[Payment]) -> list[Order]:
+    """Record what the provider has taken for orders, all or none, as `pay` does. Cost: one round trip, and COMMIT."""
+    keys = [payment.receipt.idempotency_key for payment in payments]
+    advanced = await advance_all(s, payments, to="paid", receipt_keys=keys)
+    paid = [
+        (order, payment.receipt) for (order, is_changed), payment in zip(advanced, payments, strict=True) if is_changed
+    ]
+    for order, receipt in paid:
+        if receipt.amount != order.total:
+            raise InvalidInput(f"order {order.order_number} costs {order.total}, the receipt is for {receipt.amount}")
+    if paid:
+        changed, receipts = [order for order, _ in paid], [receipt for _, receipt in paid]
+        payment_ids = [uuid7() for _ in paid]
+        books.queue_payments(s, changed, payment_ids, receipts)
+        books.queue_transactions(s, payment_ids, "capture", receipts)
+        books.queue_commissions(s, changed)
+        _queue_reservations(s, changed, "claimed")
+        facts = [books.captured(payment_id, receipt) for payment_id, receipt in zip(payment_ids, receipts, strict=True)]
+        await record_all(s, changed, "OrderPaid", facts)
+    return [order for order, _ in advanced]
+
+
+async def prepare_all(s: Session, changes: Sequence[Change]) -> list[Order]:
+    """Hand paid orders to the warehouse: paid → processing, all or none. Cost: one round trip, and COMMIT."""
+    return await _advanced(s, changes, to="processing", event_type="OrderPrepared")
+
+
+async def ship_all(s: Session, parcels: Sequence[Parcel]) -> list[Order]:
+    """Send prepared orders, all or none; each as `ship` does. Cost: one round trip, and COMMIT."""
+    orders = await _advanced(s, parcels, to="shipped", event_type="OrderShipped")
+    s.queue(
+        """
+        INSERT /* fulfilment.ship */ INTO shipments (tenant_id, order_id, carrier, tracking_number, shipped_at)
+        SELECT %(tenant_id)s::uuid, p.order_id, p.carrier, p.tracking_number, coalesce(p.at, now())
+        FROM unnest(%(order_ids)s::uuid[], %(carriers)s::varchar[], %(tracking_numbers)s::varchar[],
+                    %(at)s::timestamptz[])
+             AS p (order_id, carrier, tracking_number, at)
+        """,
+        tenant_id=s.tenant_id,
+        order_ids=[parcel.order_id for parcel in parcels],
+        carriers=[parcel.carrier for parcel in parcels],
+        tracking_numbers=[parcel.tracking_number for parcel in parcels],
+        at=_times(parcels),
+    )
+    _queue_reservations(s, orders, "shipped")
+    _queue_stock(s, orders, available=0, reserved=-1, reason="shipment")
+    return orders
+
+
+async def deliver_all(s: Session, changes: Sequence[Change]) -> list[Order]:
+    """Record that orders have arrived: shipped → delivered, all or none. Cost: one round trip, and COMMIT."""
+    orders = await _advanced(s, changes, to="delivered", event_type="OrderDelivered")
+    s.queue(
+        """
+        UPDATE /* fulfilment.deliver */ shipments AS p
+        SET delivered_at = coalesce((
+            SELECT w.at FROM unnest(%(order_ids)s::uuid[], %(at)s::timestamptz[]) AS w (order_id, at)
+            WHERE w.order_id = p.order_id), now())
+        WHERE p.tenant_id = %(tenant_id)s::uuid AND p.order_id = ANY (%(order_ids)s::uuid[]) AND p.delivered_at IS NULL
+        """,
+        tenant_id=s.tenant_id,
+        order_ids=[change.order_id for change in changes],
+        at=_times(changes),
+    )
+    return orders
 
 
 async def pay(
@@ -27,60 +114,17 @@ async def pay(
         InvalidInput: The receipt is for another amount than the order's.
         IllegalTransition: The order cannot be paid any more; the money must be given back.
 
-    Cost: two round trips, and COMMIT.
+    Cost: one round trip, and COMMIT.
     """
-    order = await advance_once(
-        s, order_id, to="paid", at=at, expected_version=expected_version, receipt_key=receipt.idempotency_key
-    )
-    if order is None:
-        return await find(s, order_id)
-    if receipt.amount != order.total:
-        raise InvalidInput(f"order {order.order_number} costs {order.total}, the receipt is for {receipt.amount}")
-    payment_id = uuid7()
-    _queue_payment(s, order, payment_id, receipt)
-    _queue_transaction(s, payment_id, "capture", receipt)
-    s.queue(
-        """
-        INSERT /* fulfilment.pay */ INTO vendor_commissions
-            (tenant_id, vendor_id, order_id, currency, gross_amount, commission_rate, commission_amount, net_amount)
-        SELECT %(tenant_id)s::uuid, e.vendor_id, %(order_id)s::uuid, %(currency)s, e.gross, e.commission_rate,
-               round(e.gross * e.commission_rate, minor_digits(%(currency)s)),
-               e.gross - round(e.gross * e.commission_rate, minor_digits(%(currency)s))
-        FROM (
-            -- What rounding leaves over goes to the largest share, so that the shares add up to the payment.
-            SELECT g.vendor_id, g.commission_rate,
-                   g.gross + CASE WHEN g.place = 1 THEN %(total)s::numeric - sum(g.gross) OVER () ELSE 0 END AS gross
-            FROM (
-                SELECT i.vendor_id, v.commission_rate,
-                       round(sum(i.line_total), minor_digits(%(currency)s)) AS gross,
-                       row_number() OVER (ORDER BY sum(i.line_total) DESC, i.vendor_id) AS place
-                FROM order_items AS i
-                JOIN vendors AS v ON v.tenant_id = i.tenant_id AND v.vendor_id = i.vendor_id
-                WHERE i.tenant_id = %(tenant_id)s::uuid AND i.order_id = %(order_id)s::uuid
-                GROUP BY i.vendor_id, v.commission_rate) AS g) AS e
-        """,
-        tenant_id=s.tenant_id,
-        order_id=order_id,
-        currency=order.total.currency,
-        total=order.total.amount,
-    )
-    _queue_reservation(s, order_id, "claimed")
-    return await record(
-        s,
-        order,
-        "OrderPaid",
-        payment_id=payment_id,
-        payment_method=receipt.payment_method.value,
-        captured_amount=f"{receipt.amount.amount:.4f}",
-    )
+    payment = Payment(order_id=order_id, receipt=receipt, at=at, expected_version=expected_version)
+    return (await pay_all(s, [payment]))[0]
 
 
 async def prepare(
     s: Session, order_id: UUID, *, at: datetime | None = None, expected_version: int | None = None
 ) -> Order:
     """Hand a paid order to the warehouse: paid → processing. Cost: one round trip, and COMMIT."""
-    order = await advance(s, order_id, to="processing", at=at, expected_version=expected_version)
-    return await record(s, order, "OrderPrepared")
+    return (await prepare_all(s, [Change(order_id=order_id, at=at, expected_version=expected_version)]))[0]
 
 
 async def ship(
@@ -93,41 +137,17 @@ async def ship(
     expected_version: int | None = None,
 ) -> Order:
     """Send a prepared order: processing → shipped; its stock is no longer ours. Cost: one round trip, and COMMIT."""
-    order = await advance(s, order_id, to="shipped", at=at, expected_version=expected_version)
-    s.queue(
-        """
-        INSERT /* fulfilment.ship */ INTO shipments (tenant_id, order_id, carrier, tracking_number, shipped_at)
-        VALUES (%(tenant_id)s::uuid, %(order_id)s::uuid, %(carrier)s, %(tracking_number)s,
-                coalesce(%(at)s::timestamptz, now()))
-        """,
-        tenant_id=s.tenant_id,
-        order_id=order_id,
-        carrier=carrier,
-        tracking_number=tracking_number,
-        at=at,
+    parcel = Parcel(
+        order_id=order_id, at=at, expected_version=expected_version, carrier=carrier, tracking_number=tracking_number
     )
-    _queue_reservation(s, order_id, "shipped")
-    await record(s, order, "OrderShipped")
-    _queue_stock(s, order_id, available=0, reserved=-1, reason="shipment")
-    return order
+    return (await ship_all(s, [parcel]))[0]
 
 
 async def deliver(
     s: Session, order_id: UUID, *, at: datetime | None = None, expected_version: int | None = None
 ) -> Order:
     """Record the arrival: shipped → delivered. Cost: one round trip, and COMMIT."""
-    order = await advance(s, order_id, to="delivered", at=at, expected_version=expected_version)
-    s.queue(
-        """
-        UPDATE /* fulfilment.deliver */ shipments
-        SET delivered_at = coalesce(%(at)s::timestamptz, now())
-        WHERE tenant_id = %(tenant_id)s::uuid AND order_id = %(order_id)s::uuid AND delivered_at IS NULL
-        """,
-        tenant_id=s.tenant_id,
-        order_id=order_id,
-        at=at,
-    )
-    return await record(s, order, "OrderDelivered")
+    return (await deliver_all(s, [Change(order_id=order_id, at=at, expected_version=expected_version)]))[0]
 
 
 async def cancel(
@@ -145,11 +165,11 @@ async def cancel(
 
     Cost: one round trip, and COMMIT.
     """
-    order = await advance(s, order_id, to="cancelled", at=at, expected_version=expected_version)
-    _queue_reservation(s, order_id, "released")
-    await record(s, order, "OrderCancelled", reason=reason)
-    _queue_stock(s, order_id, available=1, reserved=-1, reason="cancellation")
-    return order
+    change = Change(order_id=order_id, at=at, expected_version=expected_version)
+    orders = await _advanced(s, [change], to="cancelled", event_type="OrderCancelled", facts=[{"reason": reason}])
+    _queue_reservations(s, orders, "released")
+    _queue_stock(s, orders, available=1, reserved=-1, reason="cancellation")
+    return orders[0]
 
 
 async def refund(
@@ -177,144 +197,69 @@ async def refund(
         InvalidInput: The receipt is for another amount than the order's.
         IllegalTransition: The order was never paid.
 
-    Cost: three round trips, and COMMIT.
+    Cost: two round trips, and COMMIT.
     """
-    order = await advance_once(
-        s, order_id, to="refunded", at=at, expected_version=expected_version, receipt_key=receipt.idempotency_key
-    )
-    if order is None:
-        return await find(s, order_id)
+    change = Change(order_id=order_id, at=at, expected_version=expected_version)
+    ((order, is_changed),) = await advance_all(s, [change], to="refunded", receipt_keys=[receipt.idempotency_key])
+    if not is_changed:
+        return order
     if receipt.amount != order.total:
         raise InvalidInput(f"order {order.order_number} cost {order.total}, the receipt is for {receipt.amount}")
-    payment_id, shipped = await _refund_payment(s, order_id)
-    refund_id = uuid7()
-    _queue_transaction(s, payment_id, "refund", receipt)
-    s.queue(
-        """
-        INSERT /* fulfilment.refund */ INTO refunds
-            (tenant_id, refund_id, payment_id, order_id, amount, currency, reason)
-        SELECT %(tenant_id)s::uuid, %(refund_id)s::uuid, %(payment_id)s::uuid, %(order_id)s::uuid, %(amount)s::numeric,
-               %(currency)s, %(reason)s
-        WHERE %(amount)s::numeric > 0
-        """,
-        tenant_id=s.tenant_id,
-        refund_id=refund_id,
-        payment_id=payment_id,
-        order_id=order_id,
-        amount=receipt.amount.amount,
-        currency=receipt.amount.currency,
-        reason=reason,
-    )
-    s.queue(
-        """
-        INSERT /* fulfilment.refund */ INTO vendor_commissions
-            (tenant_id, vendor_id, order_id, refund_id, currency, gross_amount, commission_rate, commission_amount,
-             net_amount)
-        SELECT c.tenant_id, c.vendor_id, c.order_id, r.refund_id, c.currency, -c.gross_amount, c.commission_rate,
-               -c.commission_amount, -c.net_amount
-        FROM vendor_commissions AS c
-        JOIN refunds AS r ON r.tenant_id = c.tenant_id AND r.refund_id = %(refund_id)s::uuid
-        WHERE c.tenant_id = %(tenant_id)s::uuid AND c.order_id = %(order_id)s::uuid AND c.refund_id IS NULL
-        """,
-        tenant_id=s.tenant_id,
-        order_id=order_id,
-        refund_id=refund_id,
-    )
-    await record(
-        s,
-        order,
-        "OrderRefunded",
-        payment_id=payment_id,
-        payment_method=receipt.payment_method.value,
-        captured_amount=f"{receipt.amount.amount:.4f}",
-        refunded_amount=f"{receipt.amount.amount:.4f}",
-        reason=reason,
-    )
+    payment_id, shipped = await books.refund_payment(s, order_id)
+    books.queue_transactions(s, [payment_id], "refund", [receipt])
+    books.queue_refund(s, order_id, payment_id, uuid7(), receipt, reason=reason)
+    facts = {
+        **books.captured(payment_id, receipt),
+        "refunded_amount": f"{receipt.amount.amount:.4f}",
+        "reason": reason,
+    }
+    await record_all(s, [order], "OrderRefunded", [facts])
     if not shipped:
-        _queue_reservation(s, order_id, "released")
-        _queue_stock(s, order_id, available=1, reserved=-1, reason="cancellation")
+        _queue_reservations(s, [order], "released")
+        _queue_stock(s, [order], available=1, reserved=-1, reason="cancellation")
     elif restock:
-        _queue_stock(s, order_id, available=1, reserved=0, reason="return")
+        _queue_stock(s, [order], available=1, reserved=0, reason="return")
     return order
 
 
-async def _refund_payment(s: Session, order_id: UUID) -> tuple[UUID, bool]:
-    """Mark the captured payment as refunded; return its id and whether the goods had left."""
-
-    def refunded(payment_id: UUID, shipped: bool) -> tuple[UUID, bool]:
-        return payment_id, shipped
-
-    return await s.fetch_one(
-        refunded,
-        """
-        UPDATE /* fulfilment.refund */ payments AS p
-        SET status = 'refunded', refunded_amount = p.captured_amount
-        FROM orders AS o
-        WHERE p.tenant_id = %(tenant_id)s::uuid AND p.order_id = %(order_id)s::uuid AND p.status = 'captured'
-          AND o.tenant_id = p.tenant_id AND o.order_id = p.order_id
-        RETURNING p.payment_id, o.shipped_at IS NOT NULL AS shipped
-        """,
-        tenant_id=s.tenant_id,
-        order_id=order_id,
-    )
+async def _advanced(
+    s: Session,
+    changes: Sequence[Change],
+    *,
+    to: str,
+    event_type: str,
+    facts: Sequence[Mapping[str, object]] | None = None,
+) -> list[Order]:
+    """Change the state of orders and append the events."""
+    orders = [order for order, _ in await advance_all(s, changes, to=to)]
+    await record_all(s, orders, event_type, facts)
+    return orders
 
 
-def _queue_payment(s: Session, order: Order, payment_id: UUID, receipt: Receipt) -> None:
-    s.queue(
-        """
-        INSERT /* fulfilment.pay */ INTO payments
-            (tenant_id, payment_id, order_id, payment_method, provider, status, currency, amount, captured_amount)
-        VALUES (%(tenant_id)s::uuid, %(payment_id)s::uuid, %(order_id)s::uuid, %(method)s::payment_method, %(provider)s,
-                'captured', %(currency)s, %(amount)s::numeric, %(amount)s::numeric)
-        """,
-        tenant_id=s.tenant_id,
-        payment_id=payment_id,
-        order_id=order.order_id,
-        method=receipt.payment_method.value,
-        provider=receipt.provider,
-        currency=receipt.amount.currency,
-        amount=receipt.amount.amount,
-    )
+def _times(changes: Sequence[Change]) -> list[str | None]:
+    return [change.at.isoformat() if change.at else None for change in changes]
 
 
-def _queue_transaction(s: Session, payment_id: UUID, kind: str, receipt: Receipt) -> None:
-    s.queue(
-        """
-        INSERT /* fulfilment.transaction */ INTO payment_transactions
-            (tenant_id, payment_id, transaction_type, status, amount, currency, provider_reference, idempotency_key)
-        VALUES (%(tenant_id)s::uuid, %(payment_id)s::uuid, %(kind)s, 'succeeded', %(amount)s::numeric, %(currency)s,
-                %(reference)s, %(key)s)
-        """,
-        tenant_id=s.tenant_id,
-        payment_id=payment_id,
-        kind=kind,
-        amount=receipt.amount.amount,
-        currency=receipt.amount.currency,
-        reference=receipt.reference,
-        key=receipt.idempotency_key,
-    )
-
-
-def _queue_reservation(s: Session, order_id: UUID, status: str) -> None:
+def _queue_reservations(s: Session, orders: Sequence[Order], status: str) -> None:
     s.queue(
         """
         UPDATE /* fulfilment.reservation */ inventory_reservations
         SET status = %(status)s
-        WHERE tenant_id = %(tenant_id)s::uuid AND order_id = %(order_id)s::uuid
+        WHERE tenant_id = %(tenant_id)s::uuid AND order_id = ANY (%(order_ids)s::uuid[])
         """,
         tenant_id=s.tenant_id,
-        order_id=order_id,
+        order_ids=[order.order_id for order in orders],
         status=status,
     )
 
 
-def _queue_stock(s: Session, order_id: UUID, *, available: int, reserved: int, reason: str) -> None:
+def _queue_stock(s: Session, orders: Sequence[Order], *, available: int, reserved: int, reason: str) -> None:
     s.queue(
         """
         SELECT /* fulfilment.stock */ move_order_stock(
-            %(order_id)s::uuid, %(available)s::integer, %(reserved)s::integer, %(reason)s::varchar)
+            %(order_ids)s::uuid[], %(available)s::integer, %(reserved)s::integer, %(reason)s::varchar)
         """,
-        order_id=order_id,
+        order_ids=[order.order_id for order in orders],
         available=available,
         reserved=reserved,
         reason=reason,

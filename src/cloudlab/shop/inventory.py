@@ -1,6 +1,6 @@
 """Stock: how many there are, and every change of it in a ledger.
 
-Orders take stock in `place_order`; nothing is ever decided by the cache.
+Orders take stock in `place_orders`; nothing is ever decided by the cache.
 
 Standard: §3.1 Strong Consistency (CP from CAP)
 """

@@ -29,28 +29,32 @@ _PAYMENT_COLUMNS = (
 
 
 async def _summarise(s: Session, placed: Sequence[Event]) -> None:
-    """Add each placed order to its customer's summary, in the transaction of the order."""
-    for event in placed:
-        data = event.event_data
-        if data["user_id"] is None:
-            continue
-        s.queue(
-            """
-            INSERT /* readmodels.user_order_summaries */ INTO user_order_summaries AS u
-                (tenant_id, user_id, currency, order_count, placed_amount, last_placed_at)
-            VALUES (%(tenant_id)s::uuid, %(user_id)s::uuid, %(currency)s, 1, %(amount)s::numeric,
-                    %(placed_at)s::timestamptz)
-            ON CONFLICT (tenant_id, user_id, currency) DO UPDATE
-            SET order_count = u.order_count + 1,
-                placed_amount = u.placed_amount + excluded.placed_amount,
-                last_placed_at = greatest(u.last_placed_at, excluded.last_placed_at)
-            """,
-            tenant_id=event.tenant_id,
-            user_id=data["user_id"],
-            currency=data["currency"],
-            amount=data["total_amount"],
-            placed_at=data["placed_at"],
-        )
+    """Add placed orders to their customers' summaries, in the transaction of the orders."""
+    known = [event.event_data for event in placed if event.event_data["user_id"] is not None]
+    if not known:
+        return
+    # Sorted, so that two transactions never wait for each other in a circle.
+    s.queue(
+        """
+        INSERT /* readmodels.user_order_summaries */ INTO user_order_summaries AS u
+            (tenant_id, user_id, currency, order_count, placed_amount, last_placed_at)
+        SELECT %(tenant_id)s::uuid, p.user_id, p.currency, count(*), sum(p.amount), max(p.placed_at)
+        FROM unnest(%(user_ids)s::uuid[], %(currencies)s::varchar[], %(amounts)s::numeric[],
+                    %(placed_at)s::timestamptz[])
+             AS p (user_id, currency, amount, placed_at)
+        GROUP BY p.user_id, p.currency
+        ORDER BY p.user_id, p.currency
+        ON CONFLICT (tenant_id, user_id, currency) DO UPDATE
+        SET order_count = u.order_count + excluded.order_count,
+            placed_amount = u.placed_amount + excluded.placed_amount,
+            last_placed_at = greatest(u.last_placed_at, excluded.last_placed_at)
+        """,
+        tenant_id=s.tenant_id,
+        user_ids=[data["user_id"] for data in known],
+        currencies=[data["currency"] for data in known],
+        amounts=[data["total_amount"] for data in known],
+        placed_at=[data["placed_at"] for data in known],
+    )
 
 
 async def _invalidate(stores: Stores, changes: Sequence[Event]) -> None:
