@@ -173,8 +173,9 @@ async def test_what_is_not_closed_is_refused(platform: Platform, acme: Tenant, p
     with pytest.raises(InvalidInput, match="2026-13"):
         archive.parse_month("2026-13")
     with psycopg.connect(shard.worker_url, autocommit=True) as worker:
+        worker.execute("INSERT INTO cloudlab.projections (projection_name, lane_count) VALUES ('slow', 1)")
         worker.execute(
-            "INSERT INTO cloudlab.projection_checkpoints (projection_name, event_position) VALUES ('slow', 99)"
+            "INSERT INTO cloudlab.projection_checkpoints (projection_name, lane, event_position) VALUES ('slow', 0, 99)"
         )
         with pytest.raises(Conflict, match="slow at 99"):
             await archive.archive_month(shard, OLD)

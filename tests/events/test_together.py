@@ -59,7 +59,9 @@ async def test_each_stream_has_its_own_outcome(platform: Platform, acme: Tenant)
     assert await read(platform, acme, old) == [(1, "one"), (2, "two"), (3, "three")]
     assert await read(platform, acme, any_version) == [(1, 'a "quoted" \\ {brace}, comma')]
     async with platform.session(acme) as s:
-        assert [event.metadata for event in await events.read_stream(s, old)][1:] == [{"actor": "ada"}] * 2
+        assert [(event.metadata or {})["actor"] for event in await events.read_stream(s, old, after_version=1)] == [
+            "ada"
+        ] * 2
 
 
 async def test_all_or_none(platform: Platform, acme: Tenant) -> None:

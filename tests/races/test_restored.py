@@ -43,8 +43,10 @@ async def test_a_restored_database_goes_on_with_the_same_checkpoints(
         read = (await page(0))[:20]
         unread = (await page(0))[20:]
         with psycopg.connect(shard.worker_url, autocommit=True) as worker:
+            worker.execute("INSERT INTO cloudlab.projections (projection_name, lane_count) VALUES ('audit', 1)")
             worker.execute(
-                "INSERT INTO cloudlab.projection_checkpoints (projection_name, event_position) VALUES ('audit', %s)",
+                "INSERT INTO cloudlab.projection_checkpoints (projection_name, lane, event_position)"
+                " VALUES ('audit', 0, %s)",
                 [read[-1][0]],
             )
         # Numbers drawn in vain, so that the last position is not that of the last event.

@@ -1414,6 +1414,65 @@ $$;
 COMMENT ON FUNCTION cloudlab.uuidv7() IS 'UUID version 7 for servers before PostgreSQL 18, whose own function takes precedence';
 
 --
+-- Name: advance_orders(shop.order_status, uuid[], timestamp with time zone[], integer[], character varying[]); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.advance_orders(p_to shop.order_status, p_order_ids uuid[], p_at timestamp with time zone[], p_expected_versions integer[], p_receipt_keys character varying[]) RETURNS TABLE(order_id uuid, order_number character varying, user_id uuid, status shop.order_status, currency character varying, total_amount numeric, line_count integer, order_version integer, placed_at timestamp with time zone, created_at timestamp with time zone, is_changed boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+    v_found record;
+BEGIN
+    -- The caller sorts them, so that two calls never wait for each other in a circle. One UPDATE for each: what one for all
+    -- of them saves is little, and its plan would depend on statistics.
+    FOR i IN 1..cardinality(p_order_ids) LOOP
+        IF p_receipt_keys IS NOT NULL THEN
+            -- Locked before the receipt is looked for: a twin that brings the same one is waited for here.
+            PERFORM FROM orders o WHERE o.tenant_id = v_tenant AND o.order_id = p_order_ids[i] FOR NO KEY UPDATE;
+        END IF;
+        RETURN QUERY
+            UPDATE orders o
+            SET status = p_to, order_version = o.order_version + 1,
+                paid_at = CASE WHEN p_to = 'paid' THEN p_at[i] ELSE o.paid_at END,
+                processing_at = CASE WHEN p_to = 'processing' THEN p_at[i] ELSE o.processing_at END,
+                shipped_at = CASE WHEN p_to = 'shipped' THEN p_at[i] ELSE o.shipped_at END,
+                delivered_at = CASE WHEN p_to = 'delivered' THEN p_at[i] ELSE o.delivered_at END,
+                cancelled_at = CASE WHEN p_to = 'cancelled' THEN p_at[i] ELSE o.cancelled_at END,
+                refunded_at = CASE WHEN p_to = 'refunded' THEN p_at[i] ELSE o.refunded_at END
+            WHERE o.tenant_id = v_tenant AND o.order_id = p_order_ids[i]
+              AND (p_expected_versions[i] IS NULL OR o.order_version = p_expected_versions[i])
+              AND (p_receipt_keys[i] IS NULL OR NOT EXISTS (
+                  SELECT FROM payment_transactions t
+                  WHERE t.tenant_id = v_tenant AND t.idempotency_key = p_receipt_keys[i]))
+            RETURNING o.order_id, o.order_number, o.user_id, o.status, o.currency::varchar, o.total_amount, o.line_count,
+                      o.order_version, o.placed_at, o.created_at, true;
+        CONTINUE WHEN FOUND;
+        SELECT o.order_number, o.order_version INTO v_found FROM orders o
+        WHERE o.tenant_id = v_tenant AND o.order_id = p_order_ids[i];
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'there is no order %', p_order_ids[i] USING ERRCODE = 'CL200';
+        ELSIF v_found.order_version <> p_expected_versions[i] THEN
+            RAISE EXCEPTION 'order % is at version %, not %', v_found.order_number, v_found.order_version,
+                p_expected_versions[i] USING ERRCODE = 'CL501';
+        END IF;
+        RETURN QUERY
+            SELECT o.order_id, o.order_number, o.user_id, o.status, o.currency::varchar, o.total_amount, o.line_count,
+                      o.order_version, o.placed_at, o.created_at, false
+            FROM orders o WHERE o.tenant_id = v_tenant AND o.order_id = p_order_ids[i];
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION advance_orders(p_to shop.order_status, p_order_ids uuid[], p_at timestamp with time zone[], p_expected_versions integer[], p_receipt_keys character varying[]); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.advance_orders(p_to shop.order_status, p_order_ids uuid[], p_at timestamp with time zone[], p_expected_versions integer[], p_receipt_keys character varying[]) IS 'Brings orders, given sorted, into another state, all or none; one whose receipt is on record already stays as it is';
+
+--
 -- Name: check_order_transition(); Type: FUNCTION; Schema: shop; Owner: -
 --
 
@@ -1446,6 +1505,44 @@ $$;
 COMMENT ON FUNCTION shop.check_order_transition() IS 'Refuses an illegal change of state, whoever asks';
 
 --
+-- Name: deal_stock(integer, integer[], integer[], bigint[], integer[]); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[], OUT short_entries integer[], OUT short_available bigint[]) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_left bigint[] := p_available;
+    v_count integer := coalesce(cardinality(p_places), 0);
+    v_first integer := 1;
+BEGIN
+    short_entries := array_fill(NULL::integer, ARRAY[p_order_count]);
+    short_available := array_fill(NULL::bigint, ARRAY[p_order_count]);
+    FOR i IN 1..v_count LOOP
+        IF short_entries[p_places[i]] IS NULL AND p_quantities[i] > v_left[p_stocks[i]] THEN
+            short_entries[p_places[i]] := i;
+            short_available[p_places[i]] := v_left[p_stocks[i]];
+        END IF;
+        -- The order's last entry: what it takes is gone for those behind it.
+        IF i = v_count OR p_places[i + 1] <> p_places[i] THEN
+            FOR j IN v_first..i LOOP
+                EXIT WHEN short_entries[p_places[i]] IS NOT NULL;
+                v_left[p_stocks[j]] := v_left[p_stocks[j]] - p_quantities[j];
+            END LOOP;
+            v_first := i + 1;
+        END IF;
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[], OUT short_entries integer[], OUT short_available bigint[]); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[], OUT short_entries integer[], OUT short_available bigint[]) IS 'Deals stock out to orders in their turn: for each order NULL, or which of its entries was too much and what was left';
+
+--
 -- Name: erased_email(uuid); Type: FUNCTION; Schema: shop; Owner: -
 --
 
@@ -1460,168 +1557,324 @@ CREATE FUNCTION shop.erased_email(user_uuid uuid) RETURNS character varying
 COMMENT ON FUNCTION shop.erased_email(user_uuid uuid) IS 'Address that an erased account is left with';
 
 --
--- Name: move_order_stock(uuid, integer, integer, character varying); Type: FUNCTION; Schema: shop; Owner: -
+-- Name: known_orders(character varying[], bytea[], uuid[]); Type: FUNCTION; Schema: shop; Owner: -
 --
 
-CREATE FUNCTION shop.move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying) RETURNS void
+CREATE FUNCTION shop.known_orders(p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_order_ids uuid[]) RETURNS TABLE(place integer, resource_id uuid, outcome character varying)
+    LANGUAGE plpgsql ROWS 1
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+BEGIN
+    RETURN QUERY
+        SELECT w.place::integer, k.resource_id,
+               CASE WHEN k.request_fingerprint = w.request_fingerprint THEN 'replayed' ELSE 'key_reused' END::varchar
+        FROM unnest(p_idempotency_keys, p_request_fingerprints, p_order_ids) WITH ORDINALITY
+            AS w (idempotency_key, request_fingerprint, order_id, place)
+        CROSS JOIN LATERAL (
+            SELECT k.resource_id, k.request_fingerprint FROM idempotency_keys k
+            WHERE k.tenant_id = v_tenant AND k.idempotency_key = w.idempotency_key LIMIT 1) AS k
+        WHERE k.resource_id <> w.order_id;
+END
+$$;
+
+--
+-- Name: FUNCTION known_orders(p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_order_ids uuid[]); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.known_orders(p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_order_ids uuid[]) IS 'Which of these idempotency keys belong to something else already: to what, and whether by the same request';
+
+--
+-- Name: move_order_stock(uuid[], integer, integer, character varying); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.move_order_stock(p_order_ids uuid[], p_available integer, p_reserved integer, p_reason character varying) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'shop', 'cloudlab', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();
-    v_product_ids uuid[];
-    v_quantities integer[];
+    v_moved record;
+    v_totals record;
 BEGIN
-    SELECT array_agg(w.product_id), array_agg(w.quantity) INTO v_product_ids, v_quantities
-    FROM (SELECT i.product_id, sum(i.quantity)::integer AS quantity FROM order_items i
-          WHERE i.tenant_id = v_tenant AND i.order_id = p_order_id GROUP BY i.product_id ORDER BY i.product_id) AS w;
+    SELECT array_agg(w.order_id) AS order_ids, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities
+    INTO v_moved
+    FROM (SELECT w.order_id, i.product_id, sum(i.quantity)::integer AS quantity
+          FROM unnest(p_order_ids) AS w (order_id)
+          CROSS JOIN LATERAL (
+              SELECT i.product_id, i.quantity FROM order_items i
+              WHERE i.tenant_id = v_tenant AND i.order_id = w.order_id ORDER BY i.line_number OFFSET 0) AS i
+          GROUP BY w.order_id, i.product_id) AS w;
     INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
-    SELECT v_tenant, w.product_id, p_order_id, p_available * w.quantity, p_reserved * w.quantity, p_reason
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity);
-    -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two orders never wait
+    SELECT v_tenant, w.product_id, w.order_id, p_available * w.quantity, p_reserved * w.quantity, p_reason
+    FROM unnest(v_moved.order_ids, v_moved.product_ids, v_moved.quantities) AS w (order_id, product_id, quantity);
+    SELECT array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities INTO v_totals
+    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity
+          FROM unnest(v_moved.product_ids, v_moved.quantities) AS w (product_id, quantity)
+          GROUP BY w.product_id) AS w;
+    -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two calls never wait
     -- for each other in a circle. One UPDATE for all of them: a statement for each product costs three times as much.
-    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_product_ids)
+    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids)
     ORDER BY n.product_id FOR NO KEY UPDATE;
     UPDATE inventory n
     SET available_quantity = n.available_quantity + p_available * w.quantity,
         reserved_quantity = n.reserved_quantity + p_reserved * w.quantity
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
+    FROM unnest(v_totals.product_ids, v_totals.quantities) AS w (product_id, quantity)
     WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
 END
 $$;
 
 --
--- Name: FUNCTION move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying); Type: COMMENT; Schema: shop; Owner: -
+-- Name: FUNCTION move_order_stock(p_order_ids uuid[], p_available integer, p_reserved integer, p_reason character varying); Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON FUNCTION shop.move_order_stock(p_order_id uuid, p_available integer, p_reserved integer, p_reason character varying) IS 'Adds so many times each ordered quantity to the available and the reserved stock, and enters it in the ledger';
+COMMENT ON FUNCTION shop.move_order_stock(p_order_ids uuid[], p_available integer, p_reserved integer, p_reason character varying) IS 'Adds so many times the ordered quantities to the available and the reserved stock, and enters it in the ledger';
 
 --
--- Name: place_order(uuid, character varying, uuid, character varying, timestamp with time zone, uuid[], integer[], numeric[], character varying, bytea, interval, jsonb); Type: FUNCTION; Schema: shop; Owner: -
+-- Name: place_orders(uuid[], character varying[], uuid[], character varying[], timestamp with time zone[], character varying[], bytea[], interval[], jsonb[], integer[], integer[], uuid[], integer[], numeric[]); Type: FUNCTION; Schema: shop; Owner: -
 --
 
-CREATE FUNCTION shop.place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone) RETURNS record
+CREATE FUNCTION shop.place_orders(p_order_ids uuid[], p_order_numbers character varying[], p_user_ids uuid[], p_currencies character varying[], p_placed_at timestamp with time zone[], p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_holds interval[], p_metadata jsonb[], p_places integer[], p_line_numbers integer[], p_product_ids uuid[], p_quantities integer[], p_prices numeric[]) RETURNS TABLE(outcome character varying, order_id uuid, facts jsonb, event_position bigint, recorded_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'shop', 'cloudlab', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
     v_tenant uuid := current_tenant();
-    v_placed_at timestamp with time zone := coalesce(p_placed_at, now());
-    v_item record;
-    v_known record;
+    v_count integer := cardinality(p_order_ids);
+    v_currencies varchar[] := p_currencies;
+    v_outcomes varchar[] := array_fill('placed'::varchar, ARRAY[v_count]);
+    v_is_open boolean[] := array_fill(true, ARRAY[v_count]);
+    v_ids uuid[] := p_order_ids;
+    v_facts jsonb[] := array_fill(NULL::jsonb, ARRAY[v_count]);
+    v_positions bigint[];
+    v_recorded_at timestamp with time zone;
+    v_open_count integer;
+    v_row_count integer;
+    v_is_tight boolean;
+    v_found record;
     v_lines record;
-    v_currency varchar := coalesce(p_currency, (
-        SELECT p.currency FROM products p WHERE p.tenant_id = v_tenant AND p.product_id = p_product_ids[1]));
-    v_product_ids uuid[];
-    v_quantities integer[];
-    v_total numeric(19,4);
+    v_orders record;
+    v_wanted record;
+    v_totals record;
+    v_stock record;
+    v_short record;
 BEGIN
-    -- First, because a twin in flight is waited for here, before anything is locked.
-    INSERT INTO idempotency_keys AS k (tenant_id, idempotency_key, request_fingerprint, resource_id)
-    VALUES (v_tenant, p_idempotency_key, p_request_fingerprint, p_order_id)
-    ON CONFLICT ON CONSTRAINT pk_idempotency_keys DO NOTHING;
-    IF NOT FOUND THEN
-        SELECT k.request_fingerprint, k.resource_id INTO v_known FROM idempotency_keys k
-        WHERE k.tenant_id = v_tenant AND k.idempotency_key = p_idempotency_key;
-        IF v_known.request_fingerprint <> p_request_fingerprint THEN
-            RAISE EXCEPTION 'the idempotency key % was used for a different order', p_idempotency_key USING ERRCODE = 'CL505';
-        END IF;
-        order_id := v_known.resource_id;
-        is_replay := true;
-        RETURN;
+    IF array_position(p_currencies, NULL) IS NOT NULL THEN
+        SELECT array_agg(coalesce(p_currencies[l.place], p.currency) ORDER BY l.place) INTO v_currencies
+        FROM unnest(p_places, p_line_numbers, p_product_ids) AS l (place, line_number, product_id)
+        LEFT JOIN products p ON p.tenant_id = v_tenant AND p.product_id = l.product_id
+        WHERE l.line_number = 1;
     END IF;
 
     -- What is bought, as the catalogue describes it now; a repeated product stays a line of its own.
-    SELECT array_agg(l.ordinal::integer ORDER BY l.ordinal) AS numbers,
-           array_agg(p.product_id ORDER BY l.ordinal) AS product_ids,
-           array_agg(p.vendor_id ORDER BY l.ordinal) AS vendor_ids,
-           array_agg(p.sku ORDER BY l.ordinal) AS skus,
-           array_agg(p.name ORDER BY l.ordinal) AS names,
-           array_agg(l.quantity ORDER BY l.ordinal) AS quantities,
-           array_agg(coalesce(l.price, p.price) ORDER BY l.ordinal) AS prices,
-           sum(l.quantity * coalesce(l.price, p.price)) AS subtotal,
-           jsonb_agg(jsonb_build_object('line', l.ordinal, 'product_id', p.product_id, 'vendor_id', p.vendor_id,
-               'sku', p.sku, 'quantity', l.quantity, 'price', coalesce(l.price, p.price)::numeric(19,4)::text)
-               ORDER BY l.ordinal) AS items
+    SELECT array_agg(l.place) AS places, array_agg(l.line_number) AS numbers, array_agg(l.product_id) AS product_ids,
+           array_agg(l.vendor_id) AS vendor_ids, array_agg(l.sku) AS skus, array_agg(l.name) AS names,
+           array_agg(l.quantity) AS quantities, array_agg(l.price) AS prices
     INTO v_lines
-    FROM unnest(p_product_ids, p_quantities, p_prices) WITH ORDINALITY AS l (product_id, quantity, price, ordinal)
-    JOIN products p ON p.tenant_id = v_tenant AND p.product_id = l.product_id
-                   AND p.status = 'active' AND p.deleted_at IS NULL AND p.currency = v_currency;
-    IF cardinality(v_lines.numbers) IS DISTINCT FROM cardinality(p_product_ids) THEN
-        RAISE EXCEPTION 'not for sale in %: %', coalesce(v_currency, 'any currency'), (
-            SELECT string_agg(DISTINCT w.product_id::text, ', ')
-            FROM unnest(p_product_ids) AS w (product_id) WHERE w.product_id <> ALL (coalesce(v_lines.product_ids, '{}')))
-            USING ERRCODE = 'CL200', HINT = 'Every product must exist, be active, and be priced in the currency of the order.';
+    FROM (SELECT l.place, l.line_number, l.product_id, l.quantity, p.vendor_id, p.sku, p.name,
+                 coalesce(l.price, p.price)::numeric(19,4) AS price
+          FROM unnest(p_places, p_line_numbers, p_product_ids, p_quantities, p_prices)
+              AS l (place, line_number, product_id, quantity, price)
+          LEFT JOIN LATERAL (
+              SELECT p.vendor_id, p.sku, p.name, p.price FROM products p
+              WHERE p.tenant_id = v_tenant AND p.product_id = l.product_id AND p.status = 'active'
+                AND p.deleted_at IS NULL AND p.currency = v_currencies[l.place] LIMIT 1) AS p ON true
+          ORDER BY l.place, l.line_number) AS l;
+    FOR v_found IN SELECT l.place, jsonb_agg(DISTINCT l.product_id) AS product_ids
+                   FROM unnest(v_lines.places, v_lines.product_ids, v_lines.vendor_ids) AS l (place, product_id, vendor_id)
+                   WHERE l.vendor_id IS NULL
+                   GROUP BY l.place LOOP
+        v_outcomes[v_found.place] := 'not_for_sale';
+        v_facts[v_found.place] :=
+            jsonb_build_object('currency', v_currencies[v_found.place], 'product_ids', v_found.product_ids);
+        v_is_open[v_found.place] := false;
+    END LOOP;
+
+    -- Merged, so that a repeated product is counted once. The look at the stock takes no lock: it turns away at once who
+    -- comes too late, and accepts nobody.
+    SELECT array_agg(w.place) AS places, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
+           array_agg(w.available) AS available
+    INTO v_wanted
+    FROM (SELECT w.place, w.product_id, w.quantity, coalesce(n.available_quantity, 0) AS available
+          FROM (SELECT l.place, l.product_id, sum(l.quantity) AS quantity
+                FROM unnest(v_lines.places, v_lines.product_ids, v_lines.quantities) AS l (place, product_id, quantity)
+                WHERE v_is_open[l.place]
+                GROUP BY l.place, l.product_id) AS w
+          LEFT JOIN LATERAL (
+              SELECT n.available_quantity FROM inventory n
+              WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id LIMIT 1) AS n ON true
+          ORDER BY w.place, w.product_id) AS w;
+    FOR v_found IN SELECT w.place, w.product_id, w.quantity, w.available
+                   FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities, v_wanted.available)
+                       AS w (place, product_id, quantity, available)
+                   WHERE w.quantity > w.available LOOP
+        CONTINUE WHEN NOT v_is_open[v_found.place];
+        v_outcomes[v_found.place] := 'out_of_stock';
+        v_facts[v_found.place] := jsonb_build_object('product_id', v_found.product_id,
+            'sku', v_lines.skus[array_position(v_lines.product_ids, v_found.product_id)],
+            'wanted', v_found.quantity, 'available', v_found.available);
+        v_is_open[v_found.place] := false;
+    END LOOP;
+    -- A used key comes before everything else. It is looked up after the stock, because a twin that took the last piece
+    -- meanwhile has left its key with it.
+    FOR v_found IN SELECT k.place, k.resource_id, k.outcome
+                   FROM known_orders(p_idempotency_keys, p_request_fingerprints, p_order_ids) k LOOP
+        v_outcomes[v_found.place] := v_found.outcome;
+        v_ids[v_found.place] := v_found.resource_id;
+        v_facts[v_found.place] := NULL;
+        v_is_open[v_found.place] := false;
+    END LOOP;
+    SELECT array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities INTO v_totals
+    FROM (SELECT w.product_id, sum(w.quantity) AS quantity
+          FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
+          WHERE v_is_open[w.place]
+          GROUP BY w.product_id ORDER BY w.product_id) AS w;
+
+    -- Everything that can be made ready is made ready before the lock.
+    SELECT array_agg(o.place) AS places, array_agg(o.subtotal) AS subtotals, array_agg(o.total) AS totals,
+           array_agg(o.line_count) AS line_counts, array_agg(o.placed_at) AS placed_at,
+           array_agg(jsonb_build_object('order_id', v_ids[o.place], 'order_number', p_order_numbers[o.place],
+               'user_id', p_user_ids[o.place], 'status', 'pending_payment', 'currency', v_currencies[o.place],
+               'total_amount', o.total::text, 'line_count', o.line_count, 'placed_at', o.placed_at, 'lines', o.items)) AS facts
+    INTO v_orders
+    FROM (SELECT l.place, sum(l.quantity * l.price) AS subtotal, count(*)::integer AS line_count,
+                 round(sum(l.quantity * l.price), minor_digits(v_currencies[l.place]))::numeric(19,4) AS total,
+                 coalesce(p_placed_at[l.place], now()) AS placed_at,
+                 jsonb_agg(jsonb_build_object('line', l.line_number, 'product_id', l.product_id, 'vendor_id', l.vendor_id,
+                     'sku', l.sku, 'quantity', l.quantity, 'price', l.price::text) ORDER BY l.line_number) AS items
+          FROM unnest(v_lines.places, v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus,
+                      v_lines.quantities, v_lines.prices)
+              AS l (place, line_number, product_id, vendor_id, sku, quantity, price)
+          WHERE v_is_open[l.place]
+          GROUP BY l.place ORDER BY l.place) AS o;
+
+    -- Locked in sorted order, stock before keys before order numbers, so that two calls never wait for each other in a
+    -- circle. A twin in flight is waited for here: it wants the same products.
+    SELECT array_agg(n.available_quantity) AS available INTO v_stock
+    FROM (SELECT n.available_quantity FROM inventory n
+          WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids)
+          ORDER BY n.product_id FOR NO KEY UPDATE) AS n;
+    v_is_tight := EXISTS (SELECT FROM unnest(v_totals.quantities, v_stock.available) AS w (quantity, available)
+                          WHERE w.quantity > w.available);
+    FOR v_found IN SELECT k.place, k.resource_id, k.outcome
+                   FROM known_orders(p_idempotency_keys, p_request_fingerprints, p_order_ids) k
+                   WHERE v_is_open[k.place] LOOP
+        v_outcomes[v_found.place] := v_found.outcome;
+        v_ids[v_found.place] := v_found.resource_id;
+        v_is_open[v_found.place] := false;
+        v_is_tight := true;
+    END LOOP;
+    IF v_is_tight THEN
+        -- Not everybody can have what they want: first come, first served, in the order given.
+        SELECT array_agg(w.place) AS places, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
+               array_agg(w.stock) AS stocks
+        INTO v_wanted
+        FROM (SELECT w.place, w.product_id, w.quantity, t.stock::integer AS stock
+              FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
+              JOIN unnest(v_totals.product_ids) WITH ORDINALITY AS t (product_id, stock) ON t.product_id = w.product_id
+              WHERE v_is_open[w.place]
+              ORDER BY w.place, w.product_id) AS w;
+        SELECT d.short_entries AS entries, d.short_available AS available INTO v_short
+        FROM deal_stock(v_count, v_wanted.places, v_wanted.stocks, v_wanted.quantities, v_stock.available) d;
+        FOR i IN 1..v_count LOOP
+            CONTINUE WHEN v_short.entries[i] IS NULL;
+            v_outcomes[i] := 'out_of_stock';
+            v_facts[i] := jsonb_build_object('product_id', v_wanted.product_ids[v_short.entries[i]],
+                'sku', v_lines.skus[array_position(v_lines.product_ids, v_wanted.product_ids[v_short.entries[i]])],
+                'wanted', v_wanted.quantities[v_short.entries[i]], 'available', v_short.available[i]);
+            v_is_open[i] := false;
+        END LOOP;
+    END IF;
+    v_open_count := cardinality(array_positions(v_is_open, true));
+    IF v_open_count > 0 THEN
+        INSERT INTO idempotency_keys (tenant_id, idempotency_key, request_fingerprint, resource_id)
+        SELECT v_tenant, w.idempotency_key, w.request_fingerprint, w.order_id
+        FROM unnest(p_idempotency_keys, p_request_fingerprints, p_order_ids, v_is_open)
+            AS w (idempotency_key, request_fingerprint, order_id, is_open)
+        WHERE w.is_open
+        ORDER BY w.idempotency_key
+        ON CONFLICT ON CONSTRAINT pk_idempotency_keys DO NOTHING;
+        GET DIAGNOSTICS v_row_count = ROW_COUNT;
+        -- Some other order, of other products, was placed under one of the keys while the stock was waited for.
+        IF v_row_count < v_open_count THEN
+            FOR v_found IN SELECT k.place, k.resource_id, k.outcome
+                           FROM known_orders(p_idempotency_keys, p_request_fingerprints, p_order_ids) k
+                           WHERE v_is_open[k.place] LOOP
+                v_outcomes[v_found.place] := v_found.outcome;
+                v_ids[v_found.place] := v_found.resource_id;
+                v_is_open[v_found.place] := false;
+                v_open_count := v_open_count - 1;
+            END LOOP;
+        END IF;
+    END IF;
+    IF v_open_count = 0 THEN
+        RETURN QUERY SELECT w.outcome, w.order_id, w.facts, NULL::bigint, NULL::timestamp with time zone
+                     FROM unnest(v_outcomes, v_ids, v_facts) AS w (outcome, order_id, facts);
+        RETURN;
     END IF;
 
-    -- Merged, so that a repeated product is counted once.
-    SELECT array_agg(w.product_id), array_agg(w.quantity) INTO v_product_ids, v_quantities
-    FROM (SELECT l.product_id, sum(l.quantity)::integer AS quantity
-          FROM unnest(p_product_ids, p_quantities) AS l (product_id, quantity)
-          GROUP BY l.product_id ORDER BY l.product_id) AS w;
-    -- A look without a lock turns away at once who comes too late; it decides nothing.
-    SELECT w.product_id, w.quantity, n.available_quantity INTO v_item
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
-    LEFT JOIN inventory n ON n.tenant_id = v_tenant AND n.product_id = w.product_id
-    WHERE w.quantity > coalesce(n.available_quantity, 0)
-    ORDER BY w.product_id LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
-            v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_item.available_quantity, 0)
-            USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
+    IF v_open_count < cardinality(v_orders.places) THEN
+        SELECT array_agg(o.place) AS places, array_agg(o.subtotal) AS subtotals, array_agg(o.total) AS totals,
+               array_agg(o.line_count) AS line_counts, array_agg(o.placed_at) AS placed_at, array_agg(o.facts) AS facts
+        INTO v_orders
+        FROM unnest(v_orders.places, v_orders.subtotals, v_orders.totals, v_orders.line_counts, v_orders.placed_at,
+                    v_orders.facts) AS o (place, subtotal, total, line_count, placed_at, facts)
+        WHERE v_is_open[o.place];
     END IF;
-
-    v_total := round(v_lines.subtotal, minor_digits(v_currency));
     INSERT INTO orders (tenant_id, order_id, user_id, order_number, status, currency, subtotal_amount, rounding_amount,
                         total_amount, line_count, placed_at, created_at)
-    VALUES (v_tenant, p_order_id, p_user_id, p_order_number, 'pending_payment', v_currency, v_lines.subtotal,
-            v_total - v_lines.subtotal, v_total, cardinality(v_lines.numbers), v_placed_at, v_placed_at);
+    SELECT v_tenant, v_ids[o.place], p_user_ids[o.place], p_order_numbers[o.place], 'pending_payment',
+           v_currencies[o.place], o.subtotal, o.total - o.subtotal, o.total, o.line_count, o.placed_at, o.placed_at
+    FROM unnest(v_orders.places, v_orders.subtotals, v_orders.totals, v_orders.line_counts, v_orders.placed_at)
+        AS o (place, subtotal, total, line_count, placed_at)
+    ORDER BY p_order_numbers[o.place];
     INSERT INTO order_items (tenant_id, order_id, line_number, product_id, vendor_id, sku, name, quantity, price)
-    SELECT v_tenant, p_order_id, l.line_number, l.product_id, l.vendor_id, l.sku, l.name, l.quantity, l.price
-    FROM unnest(v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus, v_lines.names, v_lines.quantities,
-                v_lines.prices) AS l (line_number, product_id, vendor_id, sku, name, quantity, price);
+    SELECT v_tenant, v_ids[l.place], l.line_number, l.product_id, l.vendor_id, l.sku, l.name, l.quantity, l.price
+    FROM unnest(v_lines.places, v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus, v_lines.names,
+                v_lines.quantities, v_lines.prices)
+        AS l (place, line_number, product_id, vendor_id, sku, name, quantity, price)
+    WHERE v_is_open[l.place];
     INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
-    SELECT v_tenant, w.product_id, p_order_id, -w.quantity, w.quantity, 'order'
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity);
+    SELECT v_tenant, w.product_id, v_ids[w.place], -w.quantity, w.quantity, 'order'
+    FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
+    WHERE v_is_open[w.place];
     INSERT INTO inventory_reservations (tenant_id, order_id, expires_at)
-    VALUES (v_tenant, p_order_id, clock_timestamp() + p_hold);
-
-    order_id := p_order_id;
-    is_replay := false;
-    event_data := jsonb_build_object('order_id', p_order_id, 'order_number', p_order_number, 'user_id', p_user_id,
-        'status', 'pending_payment', 'currency', v_currency, 'total_amount', v_total::text,
-        'line_count', cardinality(v_lines.numbers), 'placed_at', v_placed_at, 'lines', v_lines.items);
-    SELECT a.last_position, a.recorded_at INTO event_position, recorded_at
-    FROM append_events('Order', p_order_id, 0, ARRAY['OrderPlaced']::varchar[], ARRAY[event_data], p_metadata) a;
-
-    -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two orders never wait
-    -- for each other in a circle.
-    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_product_ids)
-    ORDER BY n.product_id FOR NO KEY UPDATE;
-    SELECT w.product_id, w.quantity, n.available_quantity INTO v_item
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
-    LEFT JOIN inventory n ON n.tenant_id = v_tenant AND n.product_id = w.product_id
-    WHERE w.quantity > coalesce(n.available_quantity, 0)
-    ORDER BY w.product_id LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION '% of % wanted, % in stock', v_item.quantity,
-            v_lines.skus[array_position(v_lines.product_ids, v_item.product_id)], coalesce(v_item.available_quantity, 0)
-            USING ERRCODE = 'CL502', DETAIL = v_item.product_id::text;
-    END IF;
+    SELECT v_tenant, v_ids[o.place], clock_timestamp() + p_holds[o.place] FROM unnest(v_orders.places) AS o (place);
     UPDATE inventory n
     SET available_quantity = n.available_quantity - w.quantity, reserved_quantity = n.reserved_quantity + w.quantity
-    FROM unnest(v_product_ids, v_quantities) AS w (product_id, quantity)
+    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity
+          FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
+          WHERE v_is_open[w.place]
+          GROUP BY w.product_id) AS w
     WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
+    IF v_open_count = 1 THEN
+        SELECT a.positions, a.recorded_at INTO v_positions, v_recorded_at
+        FROM append_events('Order', v_ids[v_orders.places[1]], 0, ARRAY['OrderPlaced']::varchar[], v_orders.facts,
+                           p_metadata[v_orders.places[1]]) a;
+    ELSE
+        SELECT a.positions, a.recorded_at INTO v_positions, v_recorded_at
+        FROM append_streams_all(
+            array_fill('Order'::varchar, ARRAY[v_open_count]), ARRAY(SELECT v_ids[o.place] FROM unnest(v_orders.places) AS o (place)),
+            array_fill(0, ARRAY[v_open_count]), array_fill(1, ARRAY[v_open_count]),
+            array_fill('OrderPlaced'::varchar, ARRAY[v_open_count]), v_orders.facts,
+            ARRAY(SELECT p_metadata[o.place] FROM unnest(v_orders.places) AS o (place))) a;
+    END IF;
+    RETURN QUERY SELECT w.outcome, w.order_id, coalesce(o.facts, w.facts), o.event_position, v_recorded_at
+                 FROM unnest(v_outcomes, v_ids, v_facts) WITH ORDINALITY AS w (outcome, order_id, facts, place)
+                 LEFT JOIN unnest(v_orders.places, v_orders.facts, v_positions) AS o (place, facts, event_position)
+                     ON o.place = w.place
+                 ORDER BY w.place;
 END
 $$;
 
 --
--- Name: FUNCTION place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone); Type: COMMENT; Schema: shop; Owner: -
+-- Name: FUNCTION place_orders(p_order_ids uuid[], p_order_numbers character varying[], p_user_ids uuid[], p_currencies character varying[], p_placed_at timestamp with time zone[], p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_holds interval[], p_metadata jsonb[], p_places integer[], p_line_numbers integer[], p_product_ids uuid[], p_quantities integer[], p_prices numeric[]); Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON FUNCTION shop.place_order(p_order_id uuid, p_order_number character varying, p_user_id uuid, p_currency character varying, p_placed_at timestamp with time zone, p_product_ids uuid[], p_quantities integer[], p_prices numeric[], p_idempotency_key character varying, p_request_fingerprint bytea, p_hold interval, p_metadata jsonb, OUT order_id uuid, OUT is_replay boolean, OUT event_data jsonb, OUT event_position bigint, OUT recorded_at timestamp with time zone) IS 'Places an order: stock, order, items, ledger, reservation, event and idempotency key, all or none';
+COMMENT ON FUNCTION shop.place_orders(p_order_ids uuid[], p_order_numbers character varying[], p_user_ids uuid[], p_currencies character varying[], p_placed_at timestamp with time zone[], p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_holds interval[], p_metadata jsonb[], p_places integer[], p_line_numbers integer[], p_product_ids uuid[], p_quantities integer[], p_prices numeric[]) IS 'Places orders, each whole or not at all: stock, order, items, ledger, reservation, event and idempotency key';
 
 --
 -- Name: soft_delete_user(uuid); Type: FUNCTION; Schema: shop; Owner: -
@@ -5350,13 +5603,6 @@ ALTER TABLE ONLY shop.inventory
 
 ALTER TABLE ONLY shop.inventory_reservations
     ADD CONSTRAINT fk_inventory_reservations_order_id FOREIGN KEY (tenant_id, order_id) REFERENCES shop.orders(tenant_id, order_id) ON DELETE CASCADE;
-
---
--- Name: inventory_updates fk_inventory_updates_product_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
---
-
-ALTER TABLE ONLY shop.inventory_updates
-    ADD CONSTRAINT fk_inventory_updates_product_id FOREIGN KEY (tenant_id, product_id) REFERENCES shop.products(tenant_id, product_id) ON DELETE RESTRICT;
 
 --
 -- Name: order_items fk_order_items_order_id; Type: FK CONSTRAINT; Schema: shop; Owner: -

@@ -13,7 +13,6 @@ from rich.tree import Tree
 
 from cloudlab.cli.terminal import out
 from cloudlab.errors import InvalidInput
-from cloudlab.events.projections import Progress
 from cloudlab.events.tracing import Node, Trace, trace
 from cloudlab.platform import Platform
 from cloudlab.postgres.pool import Pools
@@ -26,7 +25,7 @@ class Found:
     """The commands that were asked for, and how far the projections of their shard have read."""
 
     traces: Sequence[Trace]
-    progress: Sequence[Progress]
+    reached: dict[str, int]
 
     @property
     def last_position(self) -> int:
@@ -48,7 +47,11 @@ async def find(tenant_name: str, entry: UUID, within_seconds: float, since: str 
             traces = await trace(
                 transaction, tenant.tenant_id, entry, within=timedelta(seconds=within_seconds), since=begin
             )
-        return Found(traces, await platform.progress(tenant.shard))
+        reached: dict[str, int] = {}
+        for lane in await platform.readers.progress(tenant.shard):
+            name = lane.projection_name
+            reached[name] = min(lane.event_position, reached.get(name, lane.event_position))
+        return Found(traces, reached)
 
 
 def _time(text: str) -> datetime:
@@ -70,10 +73,9 @@ def show(found: Found) -> None:
         if not one.is_complete:
             tree.add("[yellow]… and more")
         out.print(tree)
-    for item in found.progress:
-        behind = found.last_position - item.event_position
-        state = "[green]has passed it" if behind <= 0 else f"[yellow]stands at {item.event_position}"
-        out.print(f"{item.projection_name} {state}", highlight=False)
+    for name, position in found.reached.items():
+        state = "[green]has passed it" if position >= found.last_position else f"[yellow]stands at {position}"
+        out.print(f"{name} {state}", highlight=False)
 
 
 def _grow(tree: Tree, node: Node, begun: datetime) -> None:
@@ -104,10 +106,10 @@ def as_dict(found: Found, describe: Callable[[Event], dict[str, Any]]) -> dict[s
         ],
         "read_models": [
             {
-                "projection": item.projection_name,
-                "event_position": item.event_position,
-                "has_passed": item.event_position >= found.last_position,
+                "projection": name,
+                "event_position": position,
+                "has_passed": position >= found.last_position,
             }
-            for item in found.progress
+            for name, position in found.reached.items()
         ],
     }

@@ -57,7 +57,7 @@ async def append_each(s: Session, appends: Sequence[StreamAppend]) -> list[int |
     done = await s.fetch_one(
         _AppendedMany,
         """
-        SELECT /* events.append_each */ a.last_versions, a.found_versions, a.positions, a.recorded_at
+        SELECT /* together.append_each */ a.last_versions, a.found_versions, a.positions, a.recorded_at
         FROM append_streams(%(aggregate_types)s::varchar[], %(aggregate_ids)s::uuid[], %(expected_versions)s::integer[],
                             %(event_counts)s::integer[], %(event_types)s::varchar[], %(event_data)s::jsonb[],
                             %(metadata)s::jsonb[]) AS a
@@ -105,7 +105,7 @@ async def append_all_next(s: Session, appends: Sequence[StreamAppend]) -> None:
 
 
 _APPEND_ALL = """
-    SELECT /* events.append_all */ a.last_versions, a.found_versions, a.positions, a.recorded_at
+    SELECT /* together.append_all */ a.last_versions, a.found_versions, a.positions, a.recorded_at
     FROM append_streams_all(%(aggregate_types)s::varchar[], %(aggregate_ids)s::uuid[], %(expected_versions)s::integer[],
                             %(event_counts)s::integer[], %(event_types)s::varchar[], %(event_data)s::jsonb[],
                             %(metadata)s::jsonb[]) AS a

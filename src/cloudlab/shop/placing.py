@@ -115,6 +115,8 @@ async def place_all(s: Session, orders: Sequence[NewOrder]) -> list[Order | Clou
 
 
 async def _place_together(s: Session, wanted: Sequence[_Wanted]) -> dict[int, Order | CloudLabError]:
+    s.note_append()
+    causes = _causes(s, [each.order for each in wanted])
     answers = await s.fetch(
         _Outcome,
         """
@@ -125,9 +127,9 @@ async def _place_together(s: Session, wanted: Sequence[_Wanted]) -> dict[int, Or
             %(holds)s::interval[], %(metadata)s::jsonb[], %(places)s::integer[], %(line_numbers)s::integer[],
             %(product_ids)s::uuid[], %(quantities)s::integer[], %(prices)s::numeric[]) AS p
         """,
-        **_parameters(wanted),
+        **_parameters(wanted, causes),
     )
-    await _announce(s, wanted, answers)
+    await _announce(s, answers, causes)
     first = await _first_orders(s, [answer.order_id for answer in answers if answer.outcome == "replayed"])
     return {
         each.place: first.get(answer.order_id) or _judged(each.order, answer)
@@ -135,7 +137,15 @@ async def _place_together(s: Session, wanted: Sequence[_Wanted]) -> dict[int, Or
     }
 
 
-def _parameters(wanted: Sequence[_Wanted]) -> dict[str, Any]:
+def _causes(s: Session, orders: Sequence[NewOrder]) -> list[dict[str, Any]]:
+    """Say why each order was placed; orders of several callers have nothing but the transaction in common."""
+    if len(orders) == 1:
+        return [events.metadata_of(s, orders[0].metadata)]
+    scope = s.scope
+    return [scope.cause.as_metadata(scope.user_id) | dict(order.metadata or {}) for order in orders]
+
+
+def _parameters(wanted: Sequence[_Wanted], causes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     orders = [each.order for each in wanted]
     lines = [line for each in wanted for line in each.lines]
     return {
@@ -147,7 +157,7 @@ def _parameters(wanted: Sequence[_Wanted]) -> dict[str, Any]:
         "idempotency_keys": [order.idempotency_key for order in orders],
         "fingerprints": ["\\x" + _fingerprint(each).hex() for each in wanted],
         "holds": [f"{order.hold.total_seconds()} seconds" for order in orders],
-        "metadata": [events.as_json(order.metadata) if order.metadata else None for order in orders],
+        "metadata": [events.as_json(cause) for cause in causes],
         "places": [place for place, each in enumerate(wanted, 1) for _ in each.lines],
         "line_numbers": [number for each in wanted for number in range(1, len(each.lines) + 1)],
         "product_ids": [line.product_id for line in lines],
@@ -225,7 +235,7 @@ def _placed(order_id: UUID, data: Mapping[str, Any]) -> Order:
     )
 
 
-async def _announce(s: Session, wanted: Sequence[_Wanted], answers: Sequence[_Outcome]) -> None:
+async def _announce(s: Session, answers: Sequence[_Outcome], causes: Sequence[dict[str, Any]]) -> None:
     if not s.listens_to(("OrderPlaced",)):
         return
     placed = [
@@ -238,10 +248,10 @@ async def _announce(s: Session, wanted: Sequence[_Wanted], answers: Sequence[_Ou
             event_type="OrderPlaced",
             event_version=1,
             event_data=answer.facts,
-            metadata=dict(each.order.metadata) if each.order.metadata else None,
+            metadata=cause,
             created_at=answer.recorded_at,
         )
-        for each, answer in zip(wanted, answers, strict=True)
+        for answer, cause in zip(answers, causes, strict=True)
         if answer.facts and answer.event_position is not None and answer.recorded_at is not None
     ]
     if placed:
