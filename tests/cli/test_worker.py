@@ -67,7 +67,9 @@ def test_it_catches_up_and_everybody_can_see_how_far_it_is(home: Path, config: C
 
     listed = json.loads(cloudlab(home, "projection", "list", "--json").stdout)
     assert {(each["shard"], each["projection_name"]) for each in listed} == {
-        (shard, name) for shard in ("us_east_001", "eu_west_001") for name in ("order_facts", "product_cache", "product_sales")
+        (shard, name)
+        for shard in ("us_east_001", "eu_west_001")
+        for name in ("order_facts", "product_cache", "product_sales")
     }
     assert {(each["lag_events"], each["failed_attempts"]) for each in listed} == {(0, 0)}
 

@@ -137,9 +137,9 @@ def test_a_hot_statement_uses_its_index(filled: str, postgres: Cluster, tag: str
     # The months to come are empty: reading nothing in order is as good as an index.
     assert not re.search(r"Seq Scan on (?!events_\d+_\d+ \w+  \(cost=0.00..0.00)", plan), plan
     assert "Sort" not in plan or tag in SORTED, plan
-    if tag == "events.read_stream":
+    if tag.startswith("events.read_stream"):
         # Each month's partition has its own index; the parent's name does not appear in a plan.
-        assert re.search(r"Index Cond: \(\(tenant_id = .*aggregate_id = .*event_version > ", plan), plan
+        assert re.search(r"Index Cond: \(\(tenant_id = .*aggregate_id = .*event_version [<>] ", plan), plan
     else:
         assert re.search(rf"(using|on) {index}\b", plan), plan
         assert re.search(r"Index Cond: \(+tenant_id = ", plan), plan
