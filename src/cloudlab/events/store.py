@@ -4,7 +4,7 @@ Standard: §3.2 Event Store Schema, §3.2 Event Examples
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -37,7 +37,7 @@ def as_json(value: Mapping[str, Any]) -> str:
     """
     _refuse_floats(value)
     try:
-        return json.dumps(value, default=_text, ensure_ascii=False)
+        return _ENCODE(value)
     except TypeError as error:
         raise InvalidInput(f"this cannot be kept in an event: {error}") from None
 
@@ -50,16 +50,20 @@ def _text(value: object) -> str:
     raise TypeError(f"{value!r} has no form in JSON")
 
 
+_ENCODE = json.JSONEncoder(default=_text, ensure_ascii=False).encode
+_HARMLESS = frozenset((str, int, bool, type(None), UUID, datetime))
+
+
 def _refuse_floats(value: object) -> None:
-    if isinstance(value, str):
-        return
-    if isinstance(value, float):
-        raise InvalidInput(f"{value!r} is a float; write amounts as decimal strings")
     if isinstance(value, Mapping):
-        value = list(cast(Mapping[object, object], value).values())
-    if isinstance(value, list | tuple):
-        for part in cast(Sequence[object], value):
-            _refuse_floats(part)
+        value = cast(Mapping[object, object], value).values()
+    for part in cast(Iterable[object], value):
+        if type(part) in _HARMLESS:
+            continue
+        if isinstance(part, float):
+            raise InvalidInput(f"{part!r} is a float; write amounts as decimal strings")
+        if isinstance(part, Mapping | list | tuple):
+            _refuse_floats(cast(object, part))
 
 
 def metadata_of(s: Session, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
