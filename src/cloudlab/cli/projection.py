@@ -13,7 +13,7 @@ from uuid import UUID
 
 import typer
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from cloudlab.cli.terminal import CHECK_FAILED, Json, err, out, print_json, run
 from cloudlab.errors import CloudLabError, NotFound
@@ -42,13 +42,18 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         print_json([{"shard": shard, **asdict(item)} for shard, items in found.items() for item in items])
     else:
-        table = Table("shard", "projection", "state", "lanes held", "behind", "parked", "last error")
+        table = Table(_name("shard"), _name("projection"), "state", "lanes held", "behind", "parked", "last error")
         for shard, items in found.items():
             for name, lanes in groupby(items, key=lambda item: item.projection_name):
                 table.add_row(shard, name, *_summary(list(lanes)))
         out.print(table)
     if any(item.failed_attempts or item.parked_events for items in found.values() for item in items):
         raise typer.Exit(CHECK_FAILED)
+
+
+def _name(header: str) -> Column:
+    """A column of names: a name that is cut short cannot be typed again."""
+    return Column(header, no_wrap=True, overflow="fold")
 
 
 def _summary(lanes: list[LaneProgress]) -> tuple[str, ...]:
@@ -89,7 +94,7 @@ def status(
 
 
 def _lanes(lanes: list[tuple[str, LaneProgress]]) -> Table:
-    table = Table("shard", "lane", "state", "worker", "position", "behind", "parked", "failed", "last error")
+    table = Table(_name("shard"), "lane", "state", "worker", "position", "behind", "parked", "failed", "last error")
     for shard, item in lanes:
         table.add_row(
             shard,
@@ -175,7 +180,7 @@ def park_list(
     if as_json:
         print_json([{"shard": place, **asdict(item)} for place, item in found])
     else:
-        table = Table("shard", "projection", "position", "event", "stream", "failed", "error", "since")
+        table = Table(_name("shard"), _name("projection"), "position", "event", "stream", "failed", "error", "since")
         for place, item in found:
             since = item.created_at.strftime("%Y-%m-%d %H:%M:%S")
             stream, failed = str(item.aggregate_id), str(item.failed_attempts)
