@@ -11,7 +11,7 @@ Standard: §1.1 Technology Stack, §1.2 Data Domain Mapping
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +125,25 @@ class Cache:
             await self._raise_floor(keys=[key], args=[version, 2 * self._ttl_ms])
         except _UNREACHABLE as error:
             raise Unavailable(f"the cache cannot be reached: {error}") from error
+
+    async def forget(self, prefixes: Iterable[str]) -> int:
+        """Drop every copy and floor whose key begins with one of these; return how many there were.
+
+        For after a restore: floors from a future that never happened would keep out what is true now. Looks at every
+        key of the cache, a thousand in a round trip.
+
+        Raises:
+            Unavailable: The cache was not reached; what is left must still be dropped.
+        """
+        wanted, dropped = tuple(prefixes), 0
+        try:
+            async for key in self._client.scan_iter(count=1000):
+                name = key.decode() if isinstance(key, bytes) else str(key)
+                if name.startswith(wanted):
+                    dropped += await self._client.unlink(name)
+        except _UNREACHABLE as error:
+            raise Unavailable(f"the cache cannot be reached: {error}") from error
+        return dropped
 
     async def _read(self, key: str) -> Versioned | None:
         try:

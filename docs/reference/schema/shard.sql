@@ -202,6 +202,9 @@ CREATE FUNCTION cloudlab.append_streams(p_aggregate_types character varying[], p
     AS $$
 DECLARE
     v_tenant constant uuid := current_tenant();
+    v_order integer[];
+    v_stream integer;
+    v_version integer;
     v_ids uuid[];
     v_types varchar[];
     v_versions integer[];
@@ -209,49 +212,32 @@ DECLARE
     v_event integer := 0;
     v_fenced boolean;
 BEGIN
-    last_versions := array_fill(NULL::integer, ARRAY[cardinality(p_aggregate_ids)]);
     -- Sorted, so that two calls never wait for each other in a circle. Nobody is refused by an exception: it would undo
-    -- the others' work too.
-    IF cardinality(array_remove(p_expected_versions, 0)) > 0 THEN
-        WITH moved AS (
-            UPDATE event_streams s SET event_version = s.event_version + w.event_count
-            FROM (SELECT u.ordinal, u.aggregate_id, u.expected, u.event_count
-                  FROM unnest(p_aggregate_ids, p_expected_versions, p_event_counts) WITH ORDINALITY
-                      AS u (aggregate_id, expected, event_count, ordinal)
-                  WHERE u.expected IS DISTINCT FROM 0 ORDER BY u.aggregate_id) AS w
-            WHERE s.tenant_id = v_tenant AND s.aggregate_id = w.aggregate_id
-              AND (w.expected IS NULL OR s.event_version = w.expected)
-            RETURNING w.ordinal, s.event_version)
-        SELECT array_agg(m.event_version ORDER BY n.ordinal) INTO last_versions
-        FROM generate_series(1, cardinality(p_aggregate_ids)) AS n (ordinal)
-        LEFT JOIN moved m ON m.ordinal = n.ordinal;
-    END IF;
-    IF 0 = ANY (p_expected_versions) THEN
-        WITH begun AS (
+    -- the others' work too. One statement for each stream: its plan is by the key whatever is known of the table, and
+    -- costs no more than its share of one for all.
+    SELECT array_agg(w.ordinal ORDER BY w.aggregate_id) INTO v_order
+    FROM unnest(p_aggregate_ids) WITH ORDINALITY AS w (aggregate_id, ordinal);
+    FOREACH v_stream IN ARRAY v_order LOOP
+        v_version := NULL;
+        IF p_expected_versions[v_stream] = 0 THEN
             INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
-            SELECT v_tenant, w.aggregate_id, w.aggregate_type, w.event_count
-            FROM unnest(p_aggregate_types, p_aggregate_ids, p_expected_versions, p_event_counts)
-                AS w (aggregate_type, aggregate_id, expected, event_count)
-            WHERE w.expected = 0 ORDER BY w.aggregate_id
+            VALUES (v_tenant, p_aggregate_ids[v_stream], p_aggregate_types[v_stream], p_event_counts[v_stream])
             ON CONFLICT DO NOTHING
-            RETURNING s.aggregate_id, s.event_version)
-        SELECT array_agg(coalesce(w.last_version, b.event_version) ORDER BY w.ordinal) INTO last_versions
-        FROM unnest(p_aggregate_ids, last_versions) WITH ORDINALITY AS w (aggregate_id, last_version, ordinal)
-        LEFT JOIN begun b ON b.aggregate_id = w.aggregate_id;
-    END IF;
-    IF array_position(p_expected_versions, NULL) IS NOT NULL AND array_position(last_versions, NULL) IS NOT NULL THEN
-        WITH begun AS (
-            INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
-            SELECT v_tenant, w.aggregate_id, w.aggregate_type, w.event_count
-            FROM unnest(p_aggregate_types, p_aggregate_ids, p_expected_versions, p_event_counts, last_versions)
-                AS w (aggregate_type, aggregate_id, expected, event_count, last_version)
-            WHERE w.expected IS NULL AND w.last_version IS NULL ORDER BY w.aggregate_id
-            ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + excluded.event_version
-            RETURNING s.aggregate_id, s.event_version)
-        SELECT array_agg(coalesce(w.last_version, b.event_version) ORDER BY w.ordinal) INTO last_versions
-        FROM unnest(p_aggregate_ids, last_versions) WITH ORDINALITY AS w (aggregate_id, last_version, ordinal)
-        LEFT JOIN begun b ON b.aggregate_id = w.aggregate_id;
-    END IF;
+            RETURNING s.event_version INTO v_version;
+        ELSE
+            UPDATE event_streams s SET event_version = s.event_version + p_event_counts[v_stream]
+            WHERE s.tenant_id = v_tenant AND s.aggregate_id = p_aggregate_ids[v_stream]
+              AND (p_expected_versions[v_stream] IS NULL OR s.event_version = p_expected_versions[v_stream])
+            RETURNING s.event_version INTO v_version;
+            IF v_version IS NULL AND p_expected_versions[v_stream] IS NULL THEN
+                INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
+                VALUES (v_tenant, p_aggregate_ids[v_stream], p_aggregate_types[v_stream], p_event_counts[v_stream])
+                ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + excluded.event_version
+                RETURNING s.event_version INTO v_version;
+            END IF;
+        END IF;
+        last_versions[v_stream] := v_version;
+    END LOOP;
     IF array_position(last_versions, NULL) IS NOT NULL THEN
         SELECT array_agg(coalesce(s.event_version, 0) ORDER BY w.ordinal) INTO found_versions
         FROM unnest(p_aggregate_ids) WITH ORDINALITY AS w (aggregate_id, ordinal)

@@ -164,6 +164,26 @@ def rebuild(name: Name, as_json: Json = False) -> None:
         err.print(f"{name} is rebuilt; the swap kept others waiting for {seconds * 1000:.1f} ms")
 
 
+@app.command(epilog="Example: cloudlab projection restored eu_west_001 --yes")
+def restored(
+    shard: Annotated[str, typer.Argument(help="The shard whose database was restored to an earlier time.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """After a restore: make the cache and ClickHouse forget what ran ahead of the restored shard.
+
+    Raises the shard's epoch, drops its tenants' keys from the cache, and rebuilds what is kept in ClickHouse.
+    """
+
+    async def work() -> list[str]:
+        async with Platform.open(projections=readmodels.ALL) as platform:
+            (name,) = _shards(platform, shard)
+            return await platform.readers.restored(name)
+
+    if not yes:
+        typer.confirm(f"Was the database of {shard} restored to an earlier time?", abort=True, err=True)
+    err.print(f"{shard} has a new epoch; rebuilt: {', '.join(run(work())) or 'nothing'}")
+
+
 @park.command("list", epilog="Example: cloudlab projection park list order_facts --json")
 def park_list(
     name: Annotated[str | None, typer.Argument(help="Of this projection; by default of all.")] = None,

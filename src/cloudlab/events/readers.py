@@ -12,7 +12,7 @@ from cloudlab.events import steering
 from cloudlab.events.applying import apply_next
 from cloudlab.events.follower import Follower, Watch
 from cloudlab.events.lanes import Holder
-from cloudlab.events.projections import Following, InlineProjection, Stores
+from cloudlab.events.projections import Following, InlineProjection, Projection, Stores
 from cloudlab.events.rebuild import Rebuild, Told
 from cloudlab.events.steering import ParkedEvent, Progress
 from cloudlab.postgres.pool import Pools
@@ -102,6 +102,24 @@ class Readers:
             ProjectionFailed: An event could not be applied; the next rebuild goes on from there.
         """
         return await Rebuild(self._pools, self._config.shards, self._stores, projection, self.worker_id, told).run()
+
+    async def restored(self, shard: str) -> list[str]:
+        """Put right what ran ahead of a shard that was restored to an earlier time, outside of its database.
+
+        The shard's epoch rises, the cache forgets its tenants, and the projections that keep tables in ClickHouse are
+        rebuilt, for those may hold what has not happened. Running it again does no harm.
+
+        Returns:
+            The names of the projections that were rebuilt.
+
+        Cost: a look at every key of the cache; a rebuild of each such projection on all shards.
+        """
+        tenant_ids = await steering.raise_epoch(self._pools, shard_config(self._config, shard).urls.owner_url)
+        await self._stores.cache.forget(f"{{{tenant_id}}}" for tenant_id in tenant_ids)
+        ahead = [each for each in self.projections if isinstance(each, Projection) and each.tables]
+        for projection in ahead:
+            await self.rebuild(projection)
+        return [projection.name for projection in ahead]
 
     async def parked(self, shard: str, name: str | None = None) -> list[ParkedEvent]:
         """Return the parked events of one projection, or of all, oldest first."""

@@ -104,6 +104,23 @@ async def set_state(pools: Pools, worker_url: str, name: str, state: str) -> Non
             )
 
 
+async def raise_epoch(pools: Pools, owner_url: str) -> list[UUID]:
+    """Begin a new epoch of a shard that was restored to an earlier time; return the tenants it serves.
+
+    From the next batch on, what projections write carries the new epoch.
+    """
+
+    def tenant(tenant_id: UUID) -> UUID:
+        return tenant_id
+
+    async with pools.transaction(owner_url) as transaction:
+        transaction.queue("UPDATE /* steering.raise_epoch */ cloudlab.shard_identity SET epoch = epoch + 1")
+        result = await transaction.execute(
+            "SELECT /* steering.raise_epoch */ t.tenant_id FROM cloudlab.tenant_local AS t"
+        )
+        return result.rows(tenant)
+
+
 async def parked(pools: Pools, worker_url: str, name: str | None = None, limit: int = 1000) -> list[ParkedEvent]:
     """Return what is parked, oldest first, of one projection or of all. Cost: one round trip."""
     async with pools.transaction(worker_url) as transaction:
