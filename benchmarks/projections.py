@@ -1,19 +1,21 @@
 """Projections: events applied exactly once, the time from commit to projection, and a rebuild under load."""
 
 import asyncio
+import json
 import random
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import LiteralString
+from dataclasses import asdict
 
 from benchmarks.lab import Lab, numbered
 from benchmarks.measure import Pace, Row, Spread, Target, percentile_ms
+from benchmarks.touches import BY_PYTHON, BY_SQL, MODEL, TYPE
 from cloudlab.events import store
 from cloudlab.events.applying import apply_next
-from cloudlab.events.projections import Following, Projection, ReadModel, SqlReadModel, Stores
+from cloudlab.events.projections import Following, Projection, Stores
 from cloudlab.platform import Platform
-from cloudlab.session import Session
 from cloudlab.values import Event, NewEvent, Stream
 from cloudlab.worker import Worker
 
@@ -24,60 +26,20 @@ METHOD = (
     "handler, at half the rate the same process can append; a rebuild while others read and write"
 )
 _STREAMS = 10_000
-_TYPE = "BenchTouched"
-_TYPES = frozenset({_TYPE})
-_TABLE = "bench_touches"
-
-_MODEL: LiteralString = """
-    SET LOCAL search_path = shop, cloudlab;
-    CREATE TABLE bench_touches (
-        tenant_id uuid NOT NULL, aggregate_id uuid NOT NULL, touches integer NOT NULL,
-        PRIMARY KEY (tenant_id, aggregate_id));
-    ALTER TABLE bench_touches OWNER TO cloudlab_owner;
-    SELECT protect_read_model('bench_touches', 'true')
-"""
-_COUNT_IN_SQL: LiteralString = """
-    INSERT /* benchmarks.projections */ INTO bench_touches AS t (tenant_id, aggregate_id, touches)
-    SELECT e.tenant_id, e.aggregate_id, count(*)
-    FROM cloudlab.batch_events(%(after)s::bigint, %(upto)s::bigint, %(lane)s::integer, %(lanes)s::integer,
-                               %(event_types)s::varchar[], %(waiting)s::bigint[]) AS e
-    GROUP BY e.tenant_id, e.aggregate_id
-    ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET touches = t.touches + excluded.touches
-"""
-
-
-async def _count(s: Session, events: Sequence[Event]) -> None:
-    touches: dict[str, int] = {}
-    for event in events:
-        key = str(event.aggregate_id)
-        touches[key] = touches.get(key, 0) + 1
-    s.queue(
-        """
-        INSERT /* benchmarks.projections */ INTO bench_touches AS t (tenant_id, aggregate_id, touches)
-        SELECT %(tenant_id)s::uuid, n.aggregate_id, n.touches
-        FROM unnest(%(ids)s::uuid[], %(touches)s::integer[]) AS n (aggregate_id, touches)
-        ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET touches = t.touches + excluded.touches
-        """,
-        tenant_id=s.tenant_id,
-        ids=list(touches),
-        touches=list(touches.values()),
-    )
-
-
-_BY_PYTHON = ReadModel("bench_python", _TYPES, _count, (_TABLE,))
-_BY_SQL = SqlReadModel("bench_sql", _TYPES, _COUNT_IN_SQL, (_TABLE,))
 
 
 async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     """Measure throughput, then latency, then a rebuild."""
-    lab.run(_MODEL)
+    lab.run(MODEL)
     try:
         for following, what, target in (
-            (_BY_PYTHON, "handler in Python", 40_000),
-            (_BY_SQL, "one SQL statement", 200_000),
+            (BY_PYTHON, "handler in Python", 40_000),
+            (BY_SQL, "one SQL statement", 200_000),
         ):
             yield await _throughput(lab, pace, following, what, target)
         async for row in _latency(lab, pace):
+            yield row
+        async for row in _workers(lab, pace):
             yield row
         async for row in _rebuild(lab, pace):
             yield row
@@ -112,7 +74,7 @@ async def _fill(platform: Platform, lab: Lab, count: int) -> int:
     async with platform.session(lab.tenant) as s:
         for number in range(count // 100):
             stream = Stream("Touched", numbered(100_000 + number % (_STREAMS // 100) * 100))
-            await store.append(s, stream, [NewEvent(_TYPE, {"n": number})] * 100, expected_version=None)
+            await store.append(s, stream, [NewEvent(TYPE, {"n": number})] * 100, expected_version=None)
     lab.run("VACUUM ANALYZE cloudlab.events")
     return int(before)
 
@@ -216,6 +178,82 @@ def _any_stream() -> Stream:
     return Stream("Sent", numbered(200_000 + random.randrange(_STREAMS)))
 
 
+async def _workers(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
+    """Let two worker processes, then four, then one share a projection: who has which lanes, and how fast they are."""
+    count = 10_000 if pace.quick else 50_000
+    config = lab.folder / "cloudlab.toml"
+    config.write_text(_toml(lab))
+    expected = 0
+    lab.run("TRUNCATE shop.bench_touches")
+    async with lab.platform(8) as platform:
+        await _caught_up(platform, lab, [])
+        lab.run("TRUNCATE shop.bench_touches")
+        for number in (2, 4, 1):
+            processes = [
+                await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.follower", str(config))
+                for _ in range(number)
+            ]
+            try:
+                owners = await _shared(platform, lab, number)
+                await platform.readers.pause(lab.tenant.shard, BY_PYTHON.name)
+                await _fill(platform, lab, count)
+                await platform.readers.resume(lab.tenant.shard, BY_PYTHON.name)
+                began = time.perf_counter()
+                await _caught_up(platform, lab, processes)
+                seconds = time.perf_counter() - began
+            finally:
+                for process in processes:
+                    process.kill()
+                    await process.wait()
+            expected += count
+            applied = lab.ask("SELECT coalesce(sum(touches), 0) FROM shop.bench_touches")[0][0]
+            if applied != expected:
+                raise AssertionError(f"{applied} of {expected} events were applied")
+            yield Row(
+                NAME, f"workers: {number}, the pause of claiming included", " events/s", Spread.of([count / seconds]),
+                detail=f"lanes of each worker: {owners}; {expected:,} events so far, each applied once",
+            )  # fmt: skip
+
+
+def _toml(lab: Lab) -> str:
+    def section(head: str, values: dict[str, object]) -> str:
+        return "\n".join([head, *(f"{name} = {json.dumps(value)}" for name, value in values.items())])
+
+    config = lab.config
+    shards = [{"name": each.name, "region": each.region, **asdict(each.urls)} for each in config.shards]
+    return "\n".join(
+        [
+            section("[control]", asdict(config.control)),
+            *(section("[[shards]]", shard) for shard in shards),
+            section("[cache]", {"url": config.cache_url}),
+            section("[analytics]", {"url": config.analytics_url}),
+        ]
+    )
+
+
+async def _shared(platform: Platform, lab: Lab, workers: int) -> str:
+    """Wait until every lane has an owner and every worker its share; return who has which."""
+    async with asyncio.timeout(30):
+        while True:
+            held: dict[object, list[int]] = {}
+            for item in await platform.readers.progress(lab.tenant.shard):
+                if item.projection_name == BY_PYTHON.name and item.owner_id and item.leased_until:
+                    held.setdefault(item.owner_id, []).append(item.lane)
+            if sorted(map(len, held.values())) == [BY_PYTHON.lanes // workers] * workers:
+                return ", ".join(str(lanes) for lanes in held.values())
+            await asyncio.sleep(0.1)
+
+
+async def _caught_up(platform: Platform, lab: Lab, processes: Sequence[asyncio.subprocess.Process]) -> None:
+    while True:
+        if not processes:
+            await platform.readers.run_once(lab.tenant.shard, BY_PYTHON)
+        lanes = await platform.readers.progress(lab.tenant.shard)
+        if not any(item.lag_events for item in lanes if item.projection_name == BY_PYTHON.name):
+            return
+        await asyncio.sleep(0.02 if processes else 0)
+
+
 async def _rebuild(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     """Rebuild a read model while callers read and write it."""
     waits: list[float] = []
@@ -236,11 +274,11 @@ async def _rebuild(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
 
     async def write(platform: Platform, going: Callable[[], bool]) -> None:
         while going():
-            await platform.append(lab.tenant, _touched(), [NewEvent(_TYPE, {"n": 1})], expected_version=None)
+            await platform.append(lab.tenant, _touched(), [NewEvent(TYPE, {"n": 1})], expected_version=None)
 
-    async with _working(lab, _BY_SQL) as platform:
+    async with _working(lab, BY_SQL) as platform:
         for _ in range(pace.rounds):
-            rebuilding = asyncio.create_task(platform.readers.rebuild(_BY_SQL))
+            rebuilding = asyncio.create_task(platform.readers.rebuild(BY_SQL))
             began = time.perf_counter()
             events = lab.ask("SELECT count(*) FROM cloudlab.events")[0][0]
 
