@@ -64,6 +64,37 @@ def placing(platform: Platform, lab: Lab, lines: int, *, hot: bool = False) -> C
     return place
 
 
+def placing_together(platform: Platform, lab: Lab, *, hot: bool = False) -> Callable[[], Awaitable[None]]:
+    """Return a call that places an order of 3 lines in a transaction shared with other callers' orders."""
+
+    async def place() -> None:
+        drawn = [0 if hot and n == 0 else random.randrange(PRODUCTS) for n in range(3)]
+        order = orders.NewOrder(
+            lines=[(numbered(number), 1) for number in drawn],
+            user_id=numbered(random.randrange(CUSTOMERS)),
+            idempotency_key=str(uuid4()),
+        )
+        await platform.combine(lab.tenant, orders.place_all, order, most=64)
+
+    return place
+
+
+async def _together(lab: Lab, pace: Pace, context: str) -> AsyncGenerator[Row]:
+    """Measure orders that share commits, against orders one at a time by pgbench with 16 clients."""
+    async with lab.platform(4) as platform:
+        for callers in pace.callers(16, 64):
+            samples = await interleave(
+                pace,
+                any=Callers(lab, callers, placing_together(platform, lab)),
+                hot=Callers(lab, callers, placing_together(platform, lab, hot=True)),
+                pgbench=Load(lab, script(context, 3), clients=16, settings=SEARCH_PATH),
+            )
+            what = f"3 lines, any SKU, combined, callers: {callers}; floor: 16 clients, one order a call"
+            yield compare(NAME, what, samples, figure="any", floor="pgbench", target=Target("≥", 1.2))
+            what = f"the hot SKU against any SKU, combined, callers: {callers}"
+            yield compare(NAME, what, samples, figure="hot", floor="any", target=Target("≥", 0.9))
+
+
 async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     """Measure orders of 3 lines and of 26, the mean of real ones; then their round trips and their WAL."""
     context = await opening(lab)
@@ -83,6 +114,8 @@ async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
         floor="any",
         target=Target("≥", 0.9),
     )
+    async for row in _together(lab, pace, context):
+        yield row
     samples = await _measure(lab, pace, context, 16, 26)
     yield compare(NAME, "26 lines, any SKU, callers: 16", samples, figure="python", floor="pgbench", target=_TARGET)
     yield await _round_trips(lab)
