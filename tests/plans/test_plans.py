@@ -19,7 +19,7 @@ import pytest
 
 from cloudlab.events import store
 from cloudlab.platform import Platform
-from cloudlab.shop import catalog, fulfilment, inventory, orders, payment_records, placing, users, vendors
+from cloudlab.shop import catalog, fulfilment, inventory, orders, payment_records, placing, reservations, users, vendors
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from fixtures.installation import migrate_templates
 from fixtures.postgres import TEMPLATES, Cluster
@@ -41,7 +41,7 @@ HOT = {
     "orders.list_for_user": (orders, "idx_orders_user_id_created_at"),
     "placing.place_all": (placing, "pk_orders"),
     "fulfilment.deliver": (fulfilment, "idx_shipments_order_id"),
-    "fulfilment.reservation": (fulfilment, "pk_inventory_reservations"),
+    "reservations.status": (reservations, "pk_inventory_reservations"),
     "payment_records.commissions": (payment_records, "pk_order_items"),
     "payment_records.refund_payment": (payment_records, "idx_payments_order_id_status"),
     "fulfilment.receipt_of": (fulfilment, "idx_payments_order_id_status"),
