@@ -21,9 +21,7 @@ from cloudlab.events import store
 from cloudlab.platform import Platform
 from cloudlab.shop import (
     catalog,
-    commissions,
     fulfilment,
-    idempotency,
     inventory,
     orders,
     payment_answers,
@@ -46,7 +44,8 @@ VALUES: dict[str, Any] = {
     "created_at": datetime.max.replace(tzinfo=UTC), "aggregate_type": "Order", "after_version": 0,
     "order_numbers": ["a", "b"], "email": "a@b.c", "vendor_name": "v", "order_ids": [ONE, ONE],
     "at": [NOW.isoformat(), None], "currencies": ["EUR", "EUR"], "totals": [1, 2], "quantity": 1,
-    "price": 1, "currency": "EUR", "status": "held", "payment_id": ONE, "key": "k", "keys": ["a", "b"], "provider": "x", "before": NOW,
+    "price": 1, "currency": "EUR", "status": "held", "payment_id": ONE, "keys": ["a", "b"],
+    "provider": "x", "before": NOW,
 }  # fmt: skip
 
 # Statement tag → the index that must find its rows.
