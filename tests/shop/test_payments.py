@@ -19,9 +19,10 @@ from cloudlab.errors import (
     PaymentUnknown,
 )
 from cloudlab.events import store as events
-from cloudlab.shop import payments
+from cloudlab.shop import invariants, payments
 from cloudlab.shop.commissions import split
 from cloudlab.shop.sandbox import Course, FileLedger, Sandbox, Scenario
+from cloudlab.worker import Worker
 from shop.paying import CARD, Shop, eur
 from shop.wandering import wander
 
@@ -211,6 +212,37 @@ async def test_money_and_stock_stay_exact_whatever_happens(shop: Shop, seed: int
     await shop.all_holds(gateway)
     done = {(entry.kind, entry.status) for entry in await gateway.entries()}
     assert {(kind, payments.Answer.SUCCEEDED) for kind in ("authorize", "capture", "refund")} <= done
+
+
+async def test_payments_in_parts_reach_the_analytics_to_the_last_unit(shop: Shop):
+    gateway = Sandbox()
+    first, second = await shop.place((2, 2)), await shop.place((2, 1))
+    await shop.charge(gateway, first, eur("9.98"))
+    gateway = Sandbox(ledger=gateway._ledger, scenario=Scenario(by_key={"no": Course.DECLINE}))
+    with pytest.raises(PaymentFailed):
+        await shop.charge(gateway, first, key="no")
+    await shop.charge(gateway, first)
+    await shop.refund(gateway, first, eur("31"))
+    await shop.charge(gateway, second, eur("5"))
+    await shop.authorize(gateway, second)
+    await Worker(shop.platform).run_until_caught_up()
+    async with shop.opener() as s:
+        verdict = await invariants.reconcile(s, shop.platform.analytics)
+    assert verdict.holds, verdict
+    assert "(3 payments)" in verdict.detail
+    rows = await shop.platform.analytics.query(
+        """
+        SELECT status, captured_amount, refunded_amount FROM payments FINAL
+        WHERE tenant_id = {tenant_id:UUID} ORDER BY captured_amount
+        """,
+        {"tenant_id": str(shop.tenant.tenant_id)},
+    )
+    found = [(row["status"], row["captured_amount"], row["refunded_amount"]) for row in rows]
+    assert found == [
+        ("captured", Decimal(5), Decimal(0)),
+        ("partially_refunded", Decimal("9.98"), Decimal(1)),
+        ("refunded", Decimal(30), Decimal(30)),
+    ]
 
 
 amounts = st.integers(0, 10**6)
