@@ -23,7 +23,8 @@ say the same thing.
     │   ├── TimedOut
     │   ├── WrongShard          the tenant does not live where the directory said
     │   └── CommitUnknown       it may or may not have happened: look before trying again
-    ├── PaymentFailed           the provider declined, or its answer is unknown
+    ├── PaymentFailed           the provider declined
+    ├── PaymentUnknown          the provider has not answered: ask again with the same key
     ├── MigrationError
     │   └── ChecksumChanged
     ├── ProjectionFailed        a batch of events could not be applied; it will be tried again
@@ -197,6 +198,15 @@ class PaymentFailed(CloudLabError):
 
     code = "CL700"
     status = 402
+
+
+class PaymentUnknown(CloudLabError):
+    """The payment provider has not answered; the money may have moved or not."""
+
+    code = "CL701"
+    status = 503
+    retryable = True
+    hint = "Ask again with the same idempotency key; a new key could charge twice."
 
 
 class MigrationError(CloudLabError):

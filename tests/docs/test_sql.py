@@ -14,7 +14,7 @@ SERVING = [
     path
     for folder in ("events", "shop", "tenancy")
     for path in sorted((SOURCE / folder).glob("*.py"))
-    if path.name not in ("dataset.py", "files.py", "rows.py", "sample.py")
+    if path.name not in ("dataset.py", "files.py", "rows.py", "sample.py", "sandbox_ledger.py")
 ] + [SOURCE / "platform.py", SOURCE / "session.py"]
 _SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|MERGE)\b")
 

@@ -59,8 +59,22 @@ def receipt_for_refund(receipt):
 
 
 async def fill_the_rest(s, user_id: UUID) -> None:
-    """Rows that no verb of the shop writes yet."""
+    """Rows that none of the verbs above has written."""
     tenant_id = s.tenant_id
+    await s.execute(
+        """
+        INSERT INTO return_lines (tenant_id, order_id, line_number, return_id, quantity, is_restocked)
+        SELECT tenant_id, order_id, line_number, uuidv7(), 1, false FROM order_items
+        """
+    )
+    await s.execute(
+        """
+        INSERT INTO payment_webhooks (tenant_id, provider, event_id, transaction_type, status, provider_reference,
+                                      amount, currency, occurred_at)
+        VALUES (%(t)s::uuid, 'sandbox', 'e', 'capture', 'succeeded', 'r', 1, 'EUR', now())
+        """,
+        t=tenant_id,
+    )
     await s.execute(
         "INSERT INTO categories (tenant_id, category_name, slug) VALUES (%(t)s::uuid, 'Lamps', 'lamps')", t=tenant_id
     )

@@ -19,7 +19,21 @@ import pytest
 
 from cloudlab.events import store
 from cloudlab.platform import Platform
-from cloudlab.shop import catalog, fulfilment, inventory, orders, payment_records, placing, users, vendors
+from cloudlab.shop import (
+    catalog,
+    fulfilment,
+    inventory,
+    orders,
+    payment_answers,
+    payment_records,
+    payment_requests,
+    payments,
+    placing,
+    refunding,
+    reservations,
+    users,
+    vendors,
+)  # fmt: skip
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from fixtures.installation import migrate_templates
 from fixtures.postgres import TEMPLATES, Cluster
@@ -30,7 +44,8 @@ VALUES: dict[str, Any] = {
     "created_at": datetime.max.replace(tzinfo=UTC), "aggregate_type": "Order", "after_version": 9,
     "order_numbers": ["a", "b"], "email": "a@b.c", "vendor_name": "v", "order_ids": [ONE, ONE],
     "at": [NOW.isoformat(), None], "currencies": ["EUR", "EUR"], "totals": [1, 2], "quantity": 1,
-    "price": 1, "currency": "EUR", "status": "held",
+    "price": 1, "currency": "EUR", "status": "held", "payment_id": ONE, "keys": ["a", "b"],
+    "provider": "x", "before": NOW,
 }  # fmt: skip
 
 # Statement tag → the index that must find its rows.
@@ -41,10 +56,15 @@ HOT = {
     "orders.list_for_user": (orders, "idx_orders_user_id_created_at"),
     "placing.place_all": (placing, "pk_orders"),
     "fulfilment.deliver": (fulfilment, "idx_shipments_order_id"),
-    "fulfilment.reservation": (fulfilment, "pk_inventory_reservations"),
+    "reservations.status": (reservations, "pk_inventory_reservations"),
     "payment_records.commissions": (payment_records, "pk_order_items"),
     "payment_records.refund_payment": (payment_records, "idx_payments_order_id_status"),
     "fulfilment.receipt_of": (fulfilment, "idx_payments_order_id_status"),
+    "payment_requests.attempts": (payment_requests, "uq_payment_transactions_idempotency_key"),
+    "payment_answers.rework": (payment_answers, "idx_payment_transactions_payment_id"),
+    "payments.open_requests": (payments, "idx_payment_transactions_open"),
+    "reservations.late": (reservations, "idx_inventory_reservations_expires_at"),
+    "refunding.rooms": (refunding, "idx_payments_order_id_status"),
     "inventory.level": (inventory, "pk_inventory"),
     "inventory.receive": (inventory, "pk_inventory"),
     "catalog.find": (catalog, "pk_products"),
@@ -58,8 +78,8 @@ HOT = {
     "events.read_stream_backward": (store, "uq_events_tenant_id_aggregate_id_event_version"),
 }
 
-# A stream lies in several partitions; the shares of an order are ranked.
-SORTED = {"events.read_stream", "events.read_stream_backward", "payment_records.commissions"}
+# A stream lies in several partitions; the shares of an order are ranked; an order has a handful of payments.
+SORTED = {"events.read_stream", "events.read_stream_backward", "payment_records.commissions", "refunding.rooms"}
 
 
 def statement(module: ModuleType, tag: str) -> str:

@@ -1889,6 +1889,25 @@ $$;
 COMMENT ON FUNCTION shop.place_orders(p_order_ids uuid[], p_order_numbers character varying[], p_user_ids uuid[], p_currencies character varying[], p_placed_at timestamp with time zone[], p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_holds interval[], p_metadata jsonb[], p_places integer[], p_line_numbers integer[], p_product_ids uuid[], p_quantities integer[], p_prices numeric[]) IS 'Places orders, each whole or not at all: stock, order, items, ledger, reservation, event and idempotency key';
 
 --
+-- Name: refuse_released_stock(); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.refuse_released_stock() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'the stock of order % was released: it must be held again first', OLD.order_id USING ERRCODE = 'CL503';
+END
+$$;
+
+--
+-- Name: FUNCTION refuse_released_stock(); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.refuse_released_stock() IS 'Refuses to sell what is no longer held, whoever asks';
+
+--
 -- Name: soft_delete_user(uuid); Type: FUNCTION; Schema: shop; Owner: -
 --
 
@@ -2307,6 +2326,7 @@ CREATE TABLE cloudlab.idempotency_keys (
     idempotency_key character varying(200) NOT NULL,
     request_fingerprint bytea NOT NULL,
     resource_id uuid NOT NULL,
+    answer jsonb,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_idempotency_keys_key_not_empty CHECK (((idempotency_key)::text <> ''::text))
 );
@@ -2342,6 +2362,12 @@ COMMENT ON COLUMN cloudlab.idempotency_keys.request_fingerprint IS 'SHA-256 of t
 --
 
 COMMENT ON COLUMN cloudlab.idempotency_keys.resource_id IS 'What the command made';
+
+--
+-- Name: COLUMN idempotency_keys.answer; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.idempotency_keys.answer IS 'First answer, given again to the same request; NULL where it is read from what the command made';
 
 --
 -- Name: COLUMN idempotency_keys.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -3802,11 +3828,15 @@ CREATE TABLE shop.payment_transactions (
     status character varying(20) NOT NULL,
     amount numeric(19,4) NOT NULL,
     currency character(3) NOT NULL,
-    provider_reference character varying(255) NOT NULL,
+    provider_reference character varying(255),
     idempotency_key character varying(200) NOT NULL,
+    return_id uuid,
+    reason character varying(255),
+    failure character varying(255),
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_payment_transactions_amount_not_negative CHECK ((amount >= (0)::numeric)),
     CONSTRAINT chk_payment_transactions_status CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'succeeded'::character varying, 'failed'::character varying, 'unknown'::character varying])::text[]))),
+    CONSTRAINT chk_payment_transactions_success_has_reference CHECK ((((status)::text <> 'succeeded'::text) OR (provider_reference IS NOT NULL))),
     CONSTRAINT chk_payment_transactions_type CHECK (((transaction_type)::text = ANY ((ARRAY['authorize'::character varying, 'capture'::character varying, 'void'::character varying, 'refund'::character varying, 'chargeback'::character varying])::text[])))
 );
 
@@ -3816,7 +3846,7 @@ ALTER TABLE ONLY shop.payment_transactions FORCE ROW LEVEL SECURITY;
 -- Name: TABLE payment_transactions; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON TABLE shop.payment_transactions IS 'What was asked of the provider and what it answered, append-only';
+COMMENT ON TABLE shop.payment_transactions IS 'What was asked of the provider and what it answered; entered before it is asked, answered once';
 
 --
 -- Name: COLUMN payment_transactions.tenant_id; Type: COMMENT; Schema: shop; Owner: -
@@ -3846,7 +3876,7 @@ COMMENT ON COLUMN shop.payment_transactions.transaction_type IS 'authorize, capt
 -- Name: COLUMN payment_transactions.status; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.payment_transactions.status IS 'pending, succeeded, failed or unknown';
+COMMENT ON COLUMN shop.payment_transactions.status IS 'pending while it is asked, then succeeded, failed, or unknown when it did not answer';
 
 --
 -- Name: COLUMN payment_transactions.amount; Type: COMMENT; Schema: shop; Owner: -
@@ -3864,7 +3894,7 @@ COMMENT ON COLUMN shop.payment_transactions.currency IS 'ISO 4217 currency of th
 -- Name: COLUMN payment_transactions.provider_reference; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.payment_transactions.provider_reference IS 'How the provider calls it';
+COMMENT ON COLUMN shop.payment_transactions.provider_reference IS 'How the provider calls it, NULL until it has answered';
 
 --
 -- Name: COLUMN payment_transactions.idempotency_key; Type: COMMENT; Schema: shop; Owner: -
@@ -3873,10 +3903,120 @@ COMMENT ON COLUMN shop.payment_transactions.provider_reference IS 'How the provi
 COMMENT ON COLUMN shop.payment_transactions.idempotency_key IS 'Key under which the provider was asked';
 
 --
+-- Name: COLUMN payment_transactions.return_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.return_id IS 'Goods that a refund is for, NULL for none';
+
+--
+-- Name: COLUMN payment_transactions.reason; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.reason IS 'Why money is given back';
+
+--
+-- Name: COLUMN payment_transactions.failure; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_transactions.failure IS 'Why the provider refused';
+
+--
 -- Name: COLUMN payment_transactions.created_at; Type: COMMENT; Schema: shop; Owner: -
 --
 
 COMMENT ON COLUMN shop.payment_transactions.created_at IS 'When it was recorded';
+
+--
+-- Name: payment_webhooks; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.payment_webhooks (
+    tenant_id uuid NOT NULL,
+    provider character varying(50) NOT NULL,
+    event_id character varying(255) NOT NULL,
+    transaction_type character varying(20) NOT NULL,
+    status character varying(20) NOT NULL,
+    provider_reference character varying(255) NOT NULL,
+    idempotency_key character varying(200),
+    amount numeric(19,4) NOT NULL,
+    currency character(3) NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY shop.payment_webhooks FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE payment_webhooks; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.payment_webhooks IS 'What providers said of their own accord, each message once, append-only';
+
+--
+-- Name: COLUMN payment_webhooks.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.tenant_id IS 'Tenant that is paid';
+
+--
+-- Name: COLUMN payment_webhooks.provider; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.provider IS 'Payment provider';
+
+--
+-- Name: COLUMN payment_webhooks.event_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.event_id IS 'How the provider calls the message; the same when it sends it again';
+
+--
+-- Name: COLUMN payment_webhooks.transaction_type; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.transaction_type IS 'authorize, capture, void or refund';
+
+--
+-- Name: COLUMN payment_webhooks.status; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.status IS 'succeeded or failed';
+
+--
+-- Name: COLUMN payment_webhooks.provider_reference; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.provider_reference IS 'How the provider calls what it did';
+
+--
+-- Name: COLUMN payment_webhooks.idempotency_key; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.idempotency_key IS 'Key under which we had asked, NULL when nobody of ours did';
+
+--
+-- Name: COLUMN payment_webhooks.amount; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.amount IS 'Amount moved';
+
+--
+-- Name: COLUMN payment_webhooks.currency; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.currency IS 'ISO 4217 currency of the amount';
+
+--
+-- Name: COLUMN payment_webhooks.occurred_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.occurred_at IS 'When it happened, by the provider''s clock';
+
+--
+-- Name: COLUMN payment_webhooks.received_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.payment_webhooks.received_at IS 'When it arrived here';
 
 --
 -- Name: payments; Type: TABLE; Schema: shop; Owner: -
@@ -3899,7 +4039,7 @@ CREATE TABLE shop.payments (
     CONSTRAINT chk_payments_captured_within_amount CHECK (((captured_amount >= (0)::numeric) AND (captured_amount <= amount))),
     CONSTRAINT chk_payments_currency_format CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT chk_payments_refunded_within_captured CHECK (((refunded_amount >= (0)::numeric) AND (refunded_amount <= captured_amount))),
-    CONSTRAINT chk_payments_status CHECK (((status)::text = ANY ((ARRAY['authorized'::character varying, 'captured'::character varying, 'partially_refunded'::character varying, 'refunded'::character varying, 'voided'::character varying, 'failed'::character varying, 'unknown'::character varying])::text[])))
+    CONSTRAINT chk_payments_status CHECK (((status)::text = ANY ((ARRAY['created'::character varying, 'authorized'::character varying, 'captured'::character varying, 'partially_refunded'::character varying, 'refunded'::character varying, 'voided'::character varying, 'failed'::character varying, 'unknown'::character varying])::text[])))
 );
 
 ALTER TABLE ONLY shop.payments FORCE ROW LEVEL SECURITY;
@@ -3944,7 +4084,7 @@ COMMENT ON COLUMN shop.payments.provider IS 'Payment provider';
 -- Name: COLUMN payments.status; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.payments.status IS 'What has become of it; unknown until the provider has answered';
+COMMENT ON COLUMN shop.payments.status IS 'What has become of it, as its transactions say: created, authorized, captured, partially_refunded, refunded, voided, failed or unknown';
 
 --
 -- Name: COLUMN payments.currency; Type: COMMENT; Schema: shop; Owner: -
@@ -4274,6 +4414,71 @@ COMMENT ON COLUMN shop.refunds.reason IS 'Why';
 --
 
 COMMENT ON COLUMN shop.refunds.created_at IS 'When it was made';
+
+--
+-- Name: return_lines; Type: TABLE; Schema: shop; Owner: -
+--
+
+CREATE TABLE shop.return_lines (
+    tenant_id uuid NOT NULL,
+    order_id uuid NOT NULL,
+    line_number integer NOT NULL,
+    return_id uuid NOT NULL,
+    quantity integer NOT NULL,
+    is_restocked boolean NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_return_lines_quantity_positive CHECK ((quantity > 0))
+);
+
+ALTER TABLE ONLY shop.return_lines FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE return_lines; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON TABLE shop.return_lines IS 'Goods that refunds are for';
+
+--
+-- Name: COLUMN return_lines.tenant_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.return_lines.tenant_id IS 'Tenant that pays back';
+
+--
+-- Name: COLUMN return_lines.order_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.return_lines.order_id IS 'Order they belong to';
+
+--
+-- Name: COLUMN return_lines.line_number; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.return_lines.line_number IS 'Line of the order';
+
+--
+-- Name: COLUMN return_lines.return_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.return_lines.return_id IS 'Unique identifier of the return';
+
+--
+-- Name: COLUMN return_lines.quantity; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.return_lines.quantity IS 'Units';
+
+--
+-- Name: COLUMN return_lines.is_restocked; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.return_lines.is_restocked IS 'Whether they came back and may be sold again';
+
+--
+-- Name: COLUMN return_lines.created_at; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.return_lines.created_at IS 'When it was entered';
 
 --
 -- Name: schema_migrations; Type: TABLE; Schema: shop; Owner: -
@@ -5123,6 +5328,13 @@ ALTER TABLE ONLY shop.payment_transactions
     ADD CONSTRAINT pk_payment_transactions PRIMARY KEY (tenant_id, transaction_id);
 
 --
+-- Name: payment_webhooks pk_payment_webhooks; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.payment_webhooks
+    ADD CONSTRAINT pk_payment_webhooks PRIMARY KEY (tenant_id, provider, event_id);
+
+--
 -- Name: payments pk_payments; Type: CONSTRAINT; Schema: shop; Owner: -
 --
 
@@ -5149,6 +5361,13 @@ ALTER TABLE ONLY shop.products
 
 ALTER TABLE ONLY shop.refunds
     ADD CONSTRAINT pk_refunds PRIMARY KEY (tenant_id, refund_id);
+
+--
+-- Name: return_lines pk_return_lines; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.return_lines
+    ADD CONSTRAINT pk_return_lines PRIMARY KEY (tenant_id, order_id, line_number, return_id);
 
 --
 -- Name: schema_migrations pk_schema_migrations; Type: CONSTRAINT; Schema: shop; Owner: -
@@ -5326,6 +5545,12 @@ CREATE INDEX idx_orders_status_created_at ON shop.orders USING btree (tenant_id,
 CREATE INDEX idx_orders_user_id_created_at ON shop.orders USING btree (tenant_id, user_id, created_at DESC, order_id DESC);
 
 --
+-- Name: idx_payment_transactions_open; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_payment_transactions_open ON shop.payment_transactions USING btree (tenant_id, created_at) WHERE ((status)::text = ANY ((ARRAY['pending'::character varying, 'unknown'::character varying])::text[]));
+
+--
 -- Name: idx_payment_transactions_payment_id; Type: INDEX; Schema: shop; Owner: -
 --
 
@@ -5476,6 +5701,12 @@ CREATE TRIGGER trg_tenant_local_updated_at BEFORE UPDATE ON cloudlab.tenant_loca
 CREATE TRIGGER trg_categories_updated_at BEFORE UPDATE ON shop.categories FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
 
 --
+-- Name: inventory_reservations trg_inventory_reservations_released; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_inventory_reservations_released BEFORE UPDATE ON shop.inventory_reservations FOR EACH ROW WHEN ((((old.status)::text = 'released'::text) AND ((new.status)::text = ANY ((ARRAY['claimed'::character varying, 'shipped'::character varying])::text[])))) EXECUTE FUNCTION shop.refuse_released_stock();
+
+--
 -- Name: inventory_updates trg_inventory_updates_append_only; Type: TRIGGER; Schema: shop; Owner: -
 --
 
@@ -5494,10 +5725,22 @@ CREATE TRIGGER trg_orders_transition BEFORE UPDATE OF status ON shop.orders FOR 
 CREATE TRIGGER trg_orders_updated_at BEFORE UPDATE ON shop.orders FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
 
 --
--- Name: payment_transactions trg_payment_transactions_append_only; Type: TRIGGER; Schema: shop; Owner: -
+-- Name: payment_transactions trg_payment_transactions_answer_once; Type: TRIGGER; Schema: shop; Owner: -
 --
 
-CREATE TRIGGER trg_payment_transactions_append_only BEFORE DELETE OR UPDATE ON shop.payment_transactions FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
+CREATE TRIGGER trg_payment_transactions_answer_once BEFORE UPDATE ON shop.payment_transactions FOR EACH ROW WHEN ((((old.status)::text = 'succeeded'::text) OR (((old.status)::text = 'failed'::text) AND ((new.status)::text <> 'succeeded'::text)) OR ((old.payment_id <> new.payment_id) OR ((old.transaction_type)::text <> (new.transaction_type)::text) OR (old.amount <> new.amount) OR (old.currency <> new.currency) OR ((old.idempotency_key)::text <> (new.idempotency_key)::text)))) EXECUTE FUNCTION cloudlab.refuse_change();
+
+--
+-- Name: payment_transactions trg_payment_transactions_kept; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_payment_transactions_kept BEFORE DELETE ON shop.payment_transactions FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
+
+--
+-- Name: payment_webhooks trg_payment_webhooks_append_only; Type: TRIGGER; Schema: shop; Owner: -
+--
+
+CREATE TRIGGER trg_payment_webhooks_append_only BEFORE DELETE OR UPDATE ON shop.payment_webhooks FOR EACH ROW EXECUTE FUNCTION cloudlab.refuse_change();
 
 --
 -- Name: payments trg_payments_updated_at; Type: TRIGGER; Schema: shop; Owner: -
@@ -5678,6 +5921,13 @@ ALTER TABLE ONLY shop.refunds
 
 ALTER TABLE ONLY shop.refunds
     ADD CONSTRAINT fk_refunds_payment_id FOREIGN KEY (tenant_id, payment_id) REFERENCES shop.payments(tenant_id, payment_id) ON DELETE RESTRICT;
+
+--
+-- Name: return_lines fk_return_lines_order_item; Type: FK CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.return_lines
+    ADD CONSTRAINT fk_return_lines_order_item FOREIGN KEY (tenant_id, order_id, line_number) REFERENCES shop.order_items(tenant_id, order_id, line_number) ON DELETE CASCADE;
 
 --
 -- Name: shipments fk_shipments_order_id; Type: FK CONSTRAINT; Schema: shop; Owner: -
@@ -6047,6 +6297,12 @@ ALTER TABLE shop.orders ENABLE ROW LEVEL SECURITY;
 ALTER TABLE shop.payment_transactions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: payment_webhooks; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.payment_webhooks ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: payments; Type: ROW SECURITY; Schema: shop; Owner: -
 --
 
@@ -6113,6 +6369,12 @@ CREATE POLICY platform_policy ON shop.orders FOR SELECT TO platform_worker USING
 CREATE POLICY platform_policy ON shop.payment_transactions FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: payment_webhooks platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.payment_webhooks FOR SELECT TO platform_worker USING (true);
+
+--
 -- Name: payments platform_policy; Type: POLICY; Schema: shop; Owner: -
 --
 
@@ -6135,6 +6397,12 @@ CREATE POLICY platform_policy ON shop.products FOR SELECT TO platform_worker USI
 --
 
 CREATE POLICY platform_policy ON shop.refunds FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: return_lines platform_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY platform_policy ON shop.return_lines FOR SELECT TO platform_worker USING (true);
 
 --
 -- Name: shipments platform_policy; Type: POLICY; Schema: shop; Owner: -
@@ -6209,6 +6477,12 @@ CREATE POLICY projection_policy ON shop.user_order_summaries TO platform_worker 
 ALTER TABLE shop.refunds ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: return_lines; Type: ROW SECURITY; Schema: shop; Owner: -
+--
+
+ALTER TABLE shop.return_lines ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: shipments; Type: ROW SECURITY; Schema: shop; Owner: -
 --
 
@@ -6275,6 +6549,12 @@ CREATE POLICY tenant_isolation_policy ON shop.orders AS RESTRICTIVE TO applicati
 CREATE POLICY tenant_isolation_policy ON shop.payment_transactions AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
+-- Name: payment_webhooks tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.payment_webhooks AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: payments tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
 --
 
@@ -6297,6 +6577,12 @@ CREATE POLICY tenant_isolation_policy ON shop.products AS RESTRICTIVE TO applica
 --
 
 CREATE POLICY tenant_isolation_policy ON shop.refunds AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: return_lines tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON shop.return_lines AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
 -- Name: shipments tenant_isolation_policy; Type: POLICY; Schema: shop; Owner: -
@@ -6413,6 +6699,12 @@ CREATE POLICY user_data_policy ON shop.payment_transactions TO application_reado
   WHERE ((p.tenant_id = payment_transactions.tenant_id) AND (p.payment_id = payment_transactions.payment_id))))));
 
 --
+-- Name: payment_webhooks user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.payment_webhooks TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL)));
+
+--
 -- Name: payments user_data_policy; Type: POLICY; Schema: shop; Owner: -
 --
 
@@ -6443,6 +6735,16 @@ CREATE POLICY user_data_policy ON shop.refunds TO application_readonly, applicat
   WHERE ((o.tenant_id = refunds.tenant_id) AND (o.order_id = refunds.order_id)))))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
    FROM shop.orders o
   WHERE ((o.tenant_id = refunds.tenant_id) AND (o.order_id = refunds.order_id))))));
+
+--
+-- Name: return_lines user_data_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY user_data_policy ON shop.return_lines TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = return_lines.tenant_id) AND (o.order_id = return_lines.order_id)))))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (EXISTS ( SELECT
+   FROM shop.orders o
+  WHERE ((o.tenant_id = return_lines.tenant_id) AND (o.order_id = return_lines.order_id))))));
 
 --
 -- Name: shipments user_data_policy; Type: POLICY; Schema: shop; Owner: -
@@ -6739,8 +7041,8 @@ GRANT SELECT ON TABLE cloudlab.events_archive TO platform_worker;
 --
 
 GRANT SELECT ON TABLE cloudlab.idempotency_keys TO application_readonly;
-GRANT SELECT,INSERT ON TABLE cloudlab.idempotency_keys TO application_readwrite;
-GRANT SELECT,INSERT ON TABLE cloudlab.idempotency_keys TO application_admin;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.idempotency_keys TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.idempotency_keys TO application_admin;
 GRANT SELECT ON TABLE cloudlab.idempotency_keys TO platform_worker;
 
 --
@@ -6919,9 +7221,18 @@ GRANT SELECT ON TABLE shop.orders TO platform_worker;
 --
 
 GRANT SELECT ON TABLE shop.payment_transactions TO application_readonly;
-GRANT SELECT,INSERT ON TABLE shop.payment_transactions TO application_readwrite;
-GRANT SELECT,INSERT ON TABLE shop.payment_transactions TO application_admin;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.payment_transactions TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE shop.payment_transactions TO application_admin;
 GRANT SELECT ON TABLE shop.payment_transactions TO platform_worker;
+
+--
+-- Name: TABLE payment_webhooks; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.payment_webhooks TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.payment_webhooks TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.payment_webhooks TO application_admin;
+GRANT SELECT ON TABLE shop.payment_webhooks TO platform_worker;
 
 --
 -- Name: TABLE payments; Type: ACL; Schema: shop; Owner: -
@@ -6958,6 +7269,15 @@ GRANT SELECT ON TABLE shop.refunds TO application_readonly;
 GRANT SELECT,INSERT ON TABLE shop.refunds TO application_readwrite;
 GRANT SELECT,INSERT ON TABLE shop.refunds TO application_admin;
 GRANT SELECT ON TABLE shop.refunds TO platform_worker;
+
+--
+-- Name: TABLE return_lines; Type: ACL; Schema: shop; Owner: -
+--
+
+GRANT SELECT ON TABLE shop.return_lines TO application_readonly;
+GRANT SELECT,INSERT ON TABLE shop.return_lines TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE shop.return_lines TO application_admin;
+GRANT SELECT ON TABLE shop.return_lines TO platform_worker;
 
 --
 -- Name: TABLE shipments; Type: ACL; Schema: shop; Owner: -

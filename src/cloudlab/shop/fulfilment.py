@@ -16,8 +16,11 @@ from uuid import UUID
 from cloudlab.errors import InvalidInput
 from cloudlab.session import Session
 from cloudlab.shop import payment_records as books
+from cloudlab.shop import reservations
+from cloudlab.shop.gateway import PaymentMethod, Receipt
+from cloudlab.shop.idempotency import once
+from cloudlab.shop.order import ORDER_FORM
 from cloudlab.shop.orders import Change, Order, advance_all, record_all
-from cloudlab.shop.payments import PaymentMethod, Receipt
 from cloudlab.values import Money, uuid7
 
 
@@ -43,6 +46,9 @@ async def pay_all(s: Session, payments: Sequence[Payment]) -> list[Order]:
     paid = [
         (order, payment.receipt) for (order, is_changed), payment in zip(advanced, payments, strict=True) if is_changed
     ]
+    if len(paid) < len(payments):
+        seen = [each for (_, is_changed), each in zip(advanced, payments, strict=True) if not is_changed]
+        await books.check_receipts(s, [each.order_id for each in seen], [each.receipt for each in seen])
     for order, receipt in paid:
         if receipt.amount != order.total:
             raise InvalidInput(f"order {order.order_number} costs {order.total}, the receipt is for {receipt.amount}")
@@ -52,7 +58,7 @@ async def pay_all(s: Session, payments: Sequence[Payment]) -> list[Order]:
         books.queue_payments(s, changed, payment_ids, receipts)
         books.queue_transactions(s, payment_ids, "capture", receipts)
         books.queue_commissions(s, changed)
-        _queue_reservations(s, changed, "claimed")
+        reservations.queue_status(s, [order.order_id for order in changed], "claimed")
         facts = [books.captured(payment_id, receipt) for payment_id, receipt in zip(payment_ids, receipts, strict=True)]
         await record_all(s, changed, "OrderPaid", facts)
     return [order for order, _ in advanced]
@@ -80,8 +86,8 @@ async def ship_all(s: Session, parcels: Sequence[Parcel]) -> list[Order]:
         tracking_numbers=[parcel.tracking_number for parcel in parcels],
         at=_times(parcels),
     )
-    _queue_reservations(s, orders, "shipped")
-    _queue_stock(s, orders, available=0, reserved=-1, reason="shipment")
+    reservations.queue_status(s, [order.order_id for order in orders], "shipped")
+    reservations.queue_stock(s, [order.order_id for order in orders], available=0, reserved=-1, reason="shipment")
     return orders
 
 
@@ -113,8 +119,9 @@ async def pay(
     Raises:
         InvalidInput: The receipt is for another amount than the order's.
         IllegalTransition: The order cannot be paid any more; the money must be given back.
+        KeyReused: A receipt under this key is on record for another order or amount.
 
-    Cost: one round trip, and COMMIT.
+    Cost: one round trip, and COMMIT; a repeated receipt takes two.
     """
     payment = Payment(order_id=order_id, receipt=receipt, at=at, expected_version=expected_version)
     return (await pay_all(s, [payment]))[0]
@@ -157,19 +164,25 @@ async def cancel(
     reason: str,
     at: datetime | None = None,
     expected_version: int | None = None,
+    idempotency_key: str | None = None,
 ) -> Order:
     """Give an unpaid order up: pending_payment → cancelled; its stock may be sold again.
 
     Raises:
         IllegalTransition: It is paid already; refund it instead.
+        KeyReused: The key was used for a different request.
 
-    Cost: one round trip, and COMMIT.
+    Cost: two round trips, and COMMIT; with a key, three.
     """
-    change = Change(order_id=order_id, at=at, expected_version=expected_version)
-    orders = await _advanced(s, [change], to="cancelled", event_type="OrderCancelled", facts=[{"reason": reason}])
-    _queue_reservations(s, orders, "released")
-    _queue_stock(s, orders, available=1, reserved=-1, reason="cancellation")
-    return orders[0]
+
+    async def work() -> Order:
+        change = Change(order_id=order_id, at=at, expected_version=expected_version)
+        orders = await _advanced(s, [change], to="cancelled", event_type="OrderCancelled", facts=[{"reason": reason}])
+        await reservations.release(s, order_id)
+        return orders[0]
+
+    request = {"order_id": order_id, "reason": reason, "at": at, "expected_version": expected_version}
+    return await once(s, idempotency_key, "cancel", request, work, ORDER_FORM, resource_id=order_id)
 
 
 async def refund(
@@ -184,6 +197,8 @@ async def refund(
 ) -> Order:
     """Record that the whole price was given back: any paid state → refunded, with the commissions taken back.
 
+    For an order that was paid by one payment. Parts, and orders with several payments, go through `payments.refund`.
+
     Args:
         s: The session.
         order_id: Which order.
@@ -196,12 +211,15 @@ async def refund(
     Raises:
         InvalidInput: The receipt is for another amount than the order's.
         IllegalTransition: The order was never paid.
+        NotFound: It was paid in parts, or a part was given back before.
+        KeyReused: A receipt under this key is on record for another order or amount.
 
     Cost: two round trips, and COMMIT.
     """
     change = Change(order_id=order_id, at=at, expected_version=expected_version)
     ((order, is_changed),) = await advance_all(s, [change], to="refunded", receipt_keys=[receipt.idempotency_key])
     if not is_changed:
+        await books.check_receipts(s, [order_id], [receipt])
         return order
     if receipt.amount != order.total:
         raise InvalidInput(f"order {order.order_number} cost {order.total}, the receipt is for {receipt.amount}")
@@ -215,10 +233,10 @@ async def refund(
     }
     await record_all(s, [order], "OrderRefunded", [facts])
     if not shipped:
-        _queue_reservations(s, [order], "released")
-        _queue_stock(s, [order], available=1, reserved=-1, reason="cancellation")
+        reservations.queue_status(s, [order_id], "released")
+        reservations.queue_stock(s, [order_id], available=1, reserved=-1, reason="cancellation")
     elif restock:
-        _queue_stock(s, [order], available=1, reserved=0, reason="return")
+        reservations.queue_stock(s, [order_id], available=1, reserved=0, reason="return")
     return order
 
 
@@ -238,32 +256,6 @@ async def _advanced(
 
 def _times(changes: Sequence[Change]) -> list[str | None]:
     return [change.at.isoformat() if change.at else None for change in changes]
-
-
-def _queue_reservations(s: Session, orders: Sequence[Order], status: str) -> None:
-    s.queue(
-        """
-        UPDATE /* fulfilment.reservation */ inventory_reservations
-        SET status = %(status)s
-        WHERE tenant_id = %(tenant_id)s::uuid AND order_id = ANY (%(order_ids)s::uuid[])
-        """,
-        tenant_id=s.tenant_id,
-        order_ids=[order.order_id for order in orders],
-        status=status,
-    )
-
-
-def _queue_stock(s: Session, orders: Sequence[Order], *, available: int, reserved: int, reason: str) -> None:
-    s.queue(
-        """
-        SELECT /* fulfilment.stock */ move_order_stock(
-            %(order_ids)s::uuid[], %(available)s::integer, %(reserved)s::integer, %(reason)s::varchar)
-        """,
-        order_ids=[order.order_id for order in orders],
-        available=available,
-        reserved=reserved,
-        reason=reason,
-    )
 
 
 async def receipt_of(s: Session, order_id: UUID) -> Receipt:

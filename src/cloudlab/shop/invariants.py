@@ -79,7 +79,10 @@ async def _stock(s: Session) -> Verdict:
             SELECT i.product_id, sum(i.quantity) AS reserved
             FROM order_items AS i
             JOIN orders AS o ON o.tenant_id = i.tenant_id AND o.order_id = i.order_id
+            LEFT JOIN inventory_reservations AS r ON r.tenant_id = o.tenant_id AND r.order_id = o.order_id
             WHERE i.tenant_id = %(tenant_id)s::uuid AND o.status IN ('pending_payment', 'paid', 'processing')
+              -- The stock of an order that was not paid in time is for others; it may still be paid late.
+              AND (o.status <> 'pending_payment' OR r.status IS DISTINCT FROM 'released')
             GROUP BY i.product_id)
         SELECT /* invariants.stock */ count(*) AS products,
                count(*) FILTER (WHERE n.available_quantity < 0 OR n.reserved_quantity < 0) AS negative,
@@ -116,21 +119,25 @@ async def _money(s: Session) -> Verdict:
                    sum(t.amount) FILTER (WHERE t.transaction_type = 'capture' AND t.status = 'succeeded') AS captured,
                    sum(t.amount) FILTER (WHERE t.transaction_type = 'refund' AND t.status = 'succeeded') AS refunded
             FROM payment_transactions AS t WHERE t.tenant_id = %(tenant_id)s::uuid GROUP BY t.payment_id),
+        paid AS (
+            SELECT p.order_id, count(*) AS payments, sum(p.captured_amount - p.refunded_amount) AS net,
+                   count(*) FILTER (WHERE (p.captured_amount, p.refunded_amount)
+                       <> (coalesce(m.captured, 0), coalesce(m.refunded, 0))) AS off_payments
+            FROM payments AS p
+            LEFT JOIN moved AS m ON m.payment_id = p.payment_id
+            WHERE p.tenant_id = %(tenant_id)s::uuid GROUP BY p.order_id),
         bought AS (
             SELECT i.order_id, sum(i.line_total) AS amount, count(*) AS lines
             FROM order_items AS i WHERE i.tenant_id = %(tenant_id)s::uuid GROUP BY i.order_id)
-        SELECT /* invariants.money */ count(p.payment_id) AS payments,
-               count(*) FILTER (WHERE p.payment_id IS NOT NULL AND (p.captured_amount, p.refunded_amount)
-                   <> (coalesce(m.captured, 0), coalesce(m.refunded, 0))) AS off_payments,
-               count(*) FILTER (WHERE coalesce(p.captured_amount - p.refunded_amount, 0)
-                   <> coalesce(e.commission + e.net, 0)
+        SELECT /* invariants.money */ coalesce(sum(p.payments), 0)::bigint AS payments,
+               coalesce(sum(p.off_payments), 0)::bigint AS off_payments,
+               count(*) FILTER (WHERE coalesce(p.net, 0) <> coalesce(e.commission + e.net, 0)
                    OR coalesce(e.gross, 0) <> coalesce(e.commission + e.net, 0)) AS off_commissions,
                count(*) FILTER (WHERE b.amount IS DISTINCT FROM o.subtotal_amount OR b.lines <> o.line_count)
                    AS off_items
         FROM orders AS o
         LEFT JOIN bought AS b ON b.order_id = o.order_id
-        LEFT JOIN payments AS p ON p.tenant_id = o.tenant_id AND p.order_id = o.order_id
-        LEFT JOIN moved AS m ON m.payment_id = p.payment_id
+        LEFT JOIN paid AS p ON p.order_id = o.order_id
         LEFT JOIN earned AS e ON e.order_id = o.order_id
         WHERE o.tenant_id = %(tenant_id)s::uuid
         """,
@@ -213,7 +220,8 @@ async def totals(s: Session) -> Totals:
              (SELECT count(*) AS lines, coalesce(sum(line_total), 0) AS line_amount
               FROM order_items WHERE tenant_id = %(tenant_id)s::uuid) AS i,
              (SELECT count(*) AS payments, coalesce(sum(captured_amount), 0) AS captured_amount
-              FROM payments WHERE tenant_id = %(tenant_id)s::uuid) AS p
+              FROM payments
+              WHERE tenant_id = %(tenant_id)s::uuid AND status IN ('captured', 'partially_refunded', 'refunded')) AS p
         """,
         tenant_id=s.tenant_id,
     )

@@ -11,6 +11,7 @@ from uuid import UUID
 from cloudlab.errors import InvalidInput
 from cloudlab.events import store as events
 from cloudlab.session import Session
+from cloudlab.shop.idempotency import Form, once
 from cloudlab.values import NewEvent, Stream
 
 
@@ -22,7 +23,15 @@ class Level:
     reserved: int
 
 
-async def receive(s: Session, product_id: UUID, quantity: int, *, reason: str = "receipt") -> Level:
+_LEVEL: Form[Level] = Form(
+    save=lambda level: {"available": level.available, "reserved": level.reserved},
+    load=lambda answer: Level(answer["available"], answer["reserved"]),
+)
+
+
+async def receive(
+    s: Session, product_id: UUID, quantity: int, *, reason: str = "receipt", idempotency_key: str | None = None
+) -> Level:
     """Take units into stock.
 
     Args:
@@ -30,17 +39,43 @@ async def receive(s: Session, product_id: UUID, quantity: int, *, reason: str = 
         product_id: Which product.
         quantity: How many, at least 1.
         reason: `receipt`, `return` or `correction`, as the ledger will say.
+        idempotency_key: The same key with the same request gives the first answer, and moves nothing.
 
     Raises:
         InvalidInput: The quantity is not positive, or the reason is none of these.
         NotFound: There is no such product.
+        KeyReused: The key was used for a different request.
 
-    Cost: two round trips; locks the stock of one product.
+    Cost: two round trips, with a key three; locks the stock of one product.
     """
     if quantity < 1:
         raise InvalidInput(f"{quantity} units cannot be received", hint="Give a quantity of at least 1.")
     if reason not in ("receipt", "return", "correction"):
         raise InvalidInput(f"{reason!r} is no reason to receive stock")
+    return await _changed(s, "receive", product_id, quantity, reason, idempotency_key)
+
+
+async def adjust(s: Session, product_id: UUID, difference: int, *, idempotency_key: str | None = None) -> Level:
+    """Correct the available stock after a count, up or down. Cost and errors as of `receive`.
+
+    Raises:
+        InvalidInput: The difference is 0.
+        OutOfStock: Fewer than that many are available.
+    """
+    if difference == 0:
+        raise InvalidInput("a correction by 0 units corrects nothing")
+    return await _changed(s, "adjust", product_id, difference, "correction", idempotency_key)
+
+
+async def _changed(s: Session, command: str, product_id: UUID, quantity: int, reason: str, key: str | None) -> Level:
+    async def work() -> Level:
+        return await _move(s, product_id, quantity, reason)
+
+    request = {"product_id": product_id, "quantity": quantity, "reason": reason}
+    return await once(s, key, command, request, work, _LEVEL, resource_id=product_id)
+
+
+async def _move(s: Session, product_id: UUID, quantity: int, reason: str) -> Level:
     s.queue(
         """
         UPDATE /* inventory.receive */ products
@@ -73,7 +108,8 @@ async def receive(s: Session, product_id: UUID, quantity: int, *, reason: str = 
         quantity=quantity,
         reason=reason,
     )
-    received = NewEvent("StockReceived", {"product_id": product_id, "quantity": quantity, "reason": reason})
+    event_type = "StockReceived" if quantity > 0 else "StockCorrected"
+    received = NewEvent(event_type, {"product_id": product_id, "quantity": quantity, "reason": reason})
     await events.append(s, Stream("Product", product_id), [received], expected_version=None)
     return level
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from cloudlab.shop.idempotency import Form
 from cloudlab.values import Money, Stream
 
 
@@ -93,3 +94,36 @@ def order_row(
     """Build an order from a row of `orders`."""
     total = Money(total_amount, currency)
     return Order(order_id, order_number, user_id, status, total, line_count, order_version, placed_at, created_at)
+
+
+def _as_answer(order: Order) -> dict[str, Any]:
+    return {
+        "order_id": str(order.order_id),
+        "order_number": order.order_number,
+        "user_id": str(order.user_id) if order.user_id else None,
+        "status": order.status,
+        "currency": order.total.currency,
+        "total_amount": str(order.total.amount),
+        "line_count": order.line_count,
+        "version": order.version,
+        "placed_at": order.placed_at.isoformat(),
+        "created_at": order.created_at.isoformat(),
+    }
+
+
+def _from_answer(answer: Mapping[str, Any]) -> Order:
+    return Order(
+        UUID(answer["order_id"]),
+        answer["order_number"],
+        UUID(answer["user_id"]) if answer["user_id"] else None,
+        answer["status"],
+        Money(answer["total_amount"], answer["currency"]),
+        answer["line_count"],
+        answer["version"],
+        datetime.fromisoformat(answer["placed_at"]),
+        datetime.fromisoformat(answer["created_at"]),
+    )
+
+
+ORDER_FORM: Form[Order] = Form(_as_answer, _from_answer)
+"""How an order is kept as the answer to a command."""

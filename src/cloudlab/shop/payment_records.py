@@ -6,9 +6,10 @@ Every statement here serves any number of orders and travels with the caller's n
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from cloudlab.errors import KeyReused
 from cloudlab.session import Session
+from cloudlab.shop.gateway import Receipt
 from cloudlab.shop.order import Order
-from cloudlab.shop.payments import Receipt
 
 
 def queue_payments(
@@ -109,7 +110,7 @@ async def refund_payment(s: Session, order_id: UUID) -> tuple[UUID, bool]:
         SET status = 'refunded', refunded_amount = p.captured_amount
         FROM orders AS o
         WHERE p.tenant_id = %(tenant_id)s::uuid AND p.order_id = %(order_id)s::uuid AND p.status = 'captured'
-          AND o.tenant_id = p.tenant_id AND o.order_id = p.order_id
+          AND o.tenant_id = p.tenant_id AND o.order_id = p.order_id AND p.captured_amount = o.total_amount
         RETURNING p.payment_id, o.shipped_at IS NOT NULL AS shipped
         """,
         tenant_id=s.tenant_id,
@@ -152,6 +153,33 @@ def queue_refund(
         order_id=order_id,
         refund_id=refund_id,
     )
+
+
+async def check_receipts(s: Session, order_ids: Sequence[UUID], receipts: Sequence[Receipt]) -> None:
+    """Refuse receipts whose keys are on record for something else; KeyReused names the first. Cost: one round trip."""
+    others = await s.fetch(
+        _key,
+        """
+        SELECT /* payment_records.check_receipts */ t.idempotency_key
+        FROM unnest(%(keys)s::varchar[], %(order_ids)s::uuid[], %(amounts)s::numeric[], %(currencies)s::varchar[])
+             AS w (idempotency_key, order_id, amount, currency)
+        JOIN payment_transactions AS t
+          ON t.tenant_id = %(tenant_id)s::uuid AND t.idempotency_key = w.idempotency_key
+        JOIN payments AS p ON p.tenant_id = t.tenant_id AND p.payment_id = t.payment_id
+        WHERE (p.order_id, t.amount, t.currency::varchar) <> (w.order_id, w.amount, w.currency)
+        """,
+        tenant_id=s.tenant_id,
+        keys=[receipt.idempotency_key for receipt in receipts],
+        order_ids=list(order_ids),
+        amounts=[receipt.amount.amount for receipt in receipts],
+        currencies=[receipt.amount.currency for receipt in receipts],
+    )
+    if others:
+        raise KeyReused(f"a receipt under {others[0]} is on record for another order or amount")
+
+
+def _key(idempotency_key: str) -> str:
+    return idempotency_key
 
 
 def captured(payment_id: UUID, receipt: Receipt) -> Mapping[str, object]:

@@ -115,20 +115,26 @@ def _item_rows(event: Event) -> list[tuple[object, ...]]:
 
 def _payment_row(event: Event) -> tuple[object, ...]:
     data = event.event_data
-    refunded = Decimal(data.get("refunded_amount", "0"))
+    captured, refunded = Decimal(data["captured_amount"]), Decimal(data.get("refunded_amount", "0"))
     return (
         event.tenant_id,
         UUID(data["payment_id"]),
         event.aggregate_id,
         data["payment_method"],
-        "refunded" if refunded else "captured",
+        _payment_status(captured, refunded),
         data["currency"],
-        Decimal(data["captured_amount"]),
+        captured,
         refunded,
         event.created_at,
         event.epoch,
         event.event_position,
     )
+
+
+def _payment_status(captured: Decimal, refunded: Decimal) -> str:
+    if not refunded:
+        return "captured"
+    return "refunded" if refunded == captured else "partially_refunded"
 
 
 ORDER_EVENTS = frozenset(
@@ -140,6 +146,8 @@ ORDER_EVENTS = frozenset(
         "OrderDelivered",
         "OrderCancelled",
         "OrderRefunded",
+        "PaymentCaptured",
+        "PaymentRefunded",
     }
 )
 
@@ -147,7 +155,7 @@ user_order_summaries = InlineProjection(
     "user_order_summaries", frozenset({"OrderPlaced"}), _summarise, tables=("user_order_summaries",)
 )
 product_cache = Projection(
-    "product_cache", frozenset({"ProductAdded", "ProductPriceChanged", "StockReceived"}), _invalidate
+    "product_cache", frozenset({"ProductAdded", "ProductPriceChanged", "StockReceived", "StockCorrected"}), _invalidate
 )
 order_facts = Projection(
     "order_facts", ORDER_EVENTS, _record_facts, tables=("orders", "order_items", "payments"), batch_size=2000

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from cloudlab.errors import InvalidInput
 from cloudlab.events import store as events
 from cloudlab.events import together
 from cloudlab.events.together import StreamAppend
 from cloudlab.session import Session
+from cloudlab.shop.idempotency import Form, once
 from cloudlab.values import Money, NewEvent, Stream, uuid7
 
 
@@ -50,17 +51,39 @@ class CreditNote:
         return back
 
 
+_IS_NEW: Form[bool] = Form(save=lambda is_new: {"is_new": is_new}, load=lambda answer: bool(answer["is_new"]))
+
+
 async def credit(
-    s: Session, number: str, lines: Sequence[CreditLine], *, credited_at: datetime, user_id: UUID | None = None
+    s: Session,
+    number: str,
+    lines: Sequence[CreditLine],
+    *,
+    credited_at: datetime,
+    user_id: UUID | None = None,
+    idempotency_key: str | None = None,
 ) -> bool:
     """Record a credit note and take its goods back into stock; False when the note is on record already.
 
     Raises:
         InvalidInput: There is no line, or a quantity is not negative.
+        KeyReused: The key was used for a different request.
 
-    Cost: one round trip, and COMMIT.
+    Cost: one round trip, and COMMIT; with a key, two.
     """
-    return (await credit_all(s, [CreditNote(number, lines, credited_at, user_id)]))[0]
+    note = CreditNote(number, lines, credited_at, user_id)
+
+    async def work() -> bool:
+        return (await credit_all(s, [note]))[0]
+
+    request = {
+        "number": number,
+        "credited_at": credited_at,
+        "user_id": user_id,
+        "lines": [(each.line_number, each.sku, each.quantity, str(each.unit_price), each.product_id) for each in lines],
+    }
+    resource_id = uuid5(s.tenant_id, f"credit note {number}")
+    return await once(s, idempotency_key, "credit", request, work, _IS_NEW, resource_id=resource_id)
 
 
 async def credit_all(s: Session, notes: Sequence[CreditNote]) -> list[bool]:

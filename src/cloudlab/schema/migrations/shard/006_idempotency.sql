@@ -10,6 +10,7 @@ CREATE TABLE idempotency_keys (
     idempotency_key varchar(200) NOT NULL,
     request_fingerprint bytea NOT NULL,
     resource_id uuid NOT NULL,
+    answer jsonb,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, idempotency_key),
     CONSTRAINT chk_idempotency_keys_key_not_empty CHECK (idempotency_key <> '')
@@ -19,8 +20,9 @@ COMMENT ON COLUMN idempotency_keys.tenant_id IS 'Tenant whose command it was';
 COMMENT ON COLUMN idempotency_keys.idempotency_key IS 'Key chosen by the caller';
 COMMENT ON COLUMN idempotency_keys.request_fingerprint IS 'SHA-256 of the request, so that another request under the same key is refused';
 COMMENT ON COLUMN idempotency_keys.resource_id IS 'What the command made';
+COMMENT ON COLUMN idempotency_keys.answer IS 'First answer, given again to the same request; NULL where it is read from what the command made';
 COMMENT ON COLUMN idempotency_keys.created_at IS 'When it was carried out';
-SELECT protect_table('idempotency_keys', 'true', 'INSERT');
+SELECT protect_table('idempotency_keys', 'true', 'INSERT, UPDATE');
 
 -- migrate:down
 DROP TABLE idempotency_keys;

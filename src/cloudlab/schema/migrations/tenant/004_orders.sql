@@ -155,8 +155,22 @@ COMMENT ON FUNCTION check_order_transition() IS 'Refuses an illegal change of st
 CREATE TRIGGER trg_orders_transition BEFORE UPDATE OF status ON orders
     FOR EACH ROW EXECUTE FUNCTION check_order_transition();
 
+CREATE FUNCTION refuse_released_stock() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'the stock of order % was released: it must be held again first', OLD.order_id USING ERRCODE = 'CL503';
+END
+$$;
+COMMENT ON FUNCTION refuse_released_stock() IS 'Refuses to sell what is no longer held, whoever asks';
+CREATE TRIGGER trg_inventory_reservations_released BEFORE UPDATE ON inventory_reservations
+    FOR EACH ROW WHEN (OLD.status = 'released' AND NEW.status IN ('claimed', 'shipped'))
+    EXECUTE FUNCTION refuse_released_stock();
+
 -- migrate:down
 DROP TABLE inventory_reservations;
 DROP TABLE order_items;
 DROP TABLE orders;
 DROP FUNCTION check_order_transition();
+DROP FUNCTION refuse_released_stock();

@@ -22,7 +22,7 @@ CREATE TABLE payments (
     CONSTRAINT fk_payments_order_id FOREIGN KEY (tenant_id, order_id)
         REFERENCES orders (tenant_id, order_id) ON DELETE RESTRICT,
     CONSTRAINT chk_payments_status CHECK
-        (status IN ('authorized', 'captured', 'partially_refunded', 'refunded', 'voided', 'failed', 'unknown')),
+        (status IN ('created', 'authorized', 'captured', 'partially_refunded', 'refunded', 'voided', 'failed', 'unknown')),
     CONSTRAINT chk_payments_currency_format CHECK (currency ~ '^[A-Z]{3}$'),
     CONSTRAINT chk_payments_amount_not_negative CHECK (amount >= 0),
     CONSTRAINT chk_payments_captured_within_amount CHECK (captured_amount BETWEEN 0 AND amount),
@@ -35,7 +35,7 @@ COMMENT ON COLUMN payments.payment_id IS 'Unique identifier of the payment';
 COMMENT ON COLUMN payments.order_id IS 'Order it pays for';
 COMMENT ON COLUMN payments.payment_method IS 'Way it is paid';
 COMMENT ON COLUMN payments.provider IS 'Payment provider';
-COMMENT ON COLUMN payments.status IS 'What has become of it; unknown until the provider has answered';
+COMMENT ON COLUMN payments.status IS 'What has become of it, as its transactions say: created, authorized, captured, partially_refunded, refunded, voided, failed or unknown';
 COMMENT ON COLUMN payments.currency IS 'ISO 4217 currency of its amounts';
 COMMENT ON COLUMN payments.amount IS 'Amount asked for';
 COMMENT ON COLUMN payments.captured_amount IS 'Amount received';
@@ -51,8 +51,11 @@ CREATE TABLE payment_transactions (
     status varchar(20) NOT NULL,
     amount numeric(19,4) NOT NULL,
     currency char(3) NOT NULL,
-    provider_reference varchar(255) NOT NULL,
+    provider_reference varchar(255),
     idempotency_key varchar(200) NOT NULL,
+    return_id uuid,
+    reason varchar(255),
+    failure varchar(255),
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pk_payment_transactions PRIMARY KEY (tenant_id, transaction_id),
     CONSTRAINT uq_payment_transactions_idempotency_key UNIQUE (tenant_id, idempotency_key),
@@ -60,20 +63,77 @@ CREATE TABLE payment_transactions (
         REFERENCES payments (tenant_id, payment_id) ON DELETE RESTRICT,
     CONSTRAINT chk_payment_transactions_type CHECK (transaction_type IN ('authorize', 'capture', 'void', 'refund', 'chargeback')),
     CONSTRAINT chk_payment_transactions_status CHECK (status IN ('pending', 'succeeded', 'failed', 'unknown')),
-    CONSTRAINT chk_payment_transactions_amount_not_negative CHECK (amount >= 0)
+    CONSTRAINT chk_payment_transactions_amount_not_negative CHECK (amount >= 0),
+    CONSTRAINT chk_payment_transactions_success_has_reference
+        CHECK (status <> 'succeeded' OR provider_reference IS NOT NULL)
 );
 CREATE INDEX idx_payment_transactions_payment_id ON payment_transactions (tenant_id, payment_id);
-COMMENT ON TABLE payment_transactions IS 'What was asked of the provider and what it answered, append-only';
+-- Few at any time, so what nobody knows the end of is found at once.
+CREATE INDEX idx_payment_transactions_open ON payment_transactions (tenant_id, created_at)
+    WHERE status IN ('pending', 'unknown');
+COMMENT ON TABLE payment_transactions IS 'What was asked of the provider and what it answered; entered before it is asked, answered once';
 COMMENT ON COLUMN payment_transactions.tenant_id IS 'Tenant that is paid';
 COMMENT ON COLUMN payment_transactions.transaction_id IS 'Unique identifier of the transaction';
 COMMENT ON COLUMN payment_transactions.payment_id IS 'Payment it belongs to';
 COMMENT ON COLUMN payment_transactions.transaction_type IS 'authorize, capture, void, refund or chargeback';
-COMMENT ON COLUMN payment_transactions.status IS 'pending, succeeded, failed or unknown';
+COMMENT ON COLUMN payment_transactions.status IS 'pending while it is asked, then succeeded, failed, or unknown when it did not answer';
 COMMENT ON COLUMN payment_transactions.amount IS 'Amount moved';
 COMMENT ON COLUMN payment_transactions.currency IS 'ISO 4217 currency of the amount';
-COMMENT ON COLUMN payment_transactions.provider_reference IS 'How the provider calls it';
+COMMENT ON COLUMN payment_transactions.provider_reference IS 'How the provider calls it, NULL until it has answered';
 COMMENT ON COLUMN payment_transactions.idempotency_key IS 'Key under which the provider was asked';
+COMMENT ON COLUMN payment_transactions.return_id IS 'Goods that a refund is for, NULL for none';
+COMMENT ON COLUMN payment_transactions.reason IS 'Why money is given back';
+COMMENT ON COLUMN payment_transactions.failure IS 'Why the provider refused';
 COMMENT ON COLUMN payment_transactions.created_at IS 'When it was recorded';
+
+CREATE TABLE payment_webhooks (
+    tenant_id uuid NOT NULL,
+    provider varchar(50) NOT NULL,
+    event_id varchar(255) NOT NULL,
+    transaction_type varchar(20) NOT NULL,
+    status varchar(20) NOT NULL,
+    provider_reference varchar(255) NOT NULL,
+    idempotency_key varchar(200),
+    amount numeric(19,4) NOT NULL,
+    currency char(3) NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pk_payment_webhooks PRIMARY KEY (tenant_id, provider, event_id)
+);
+COMMENT ON TABLE payment_webhooks IS 'What providers said of their own accord, each message once, append-only';
+COMMENT ON COLUMN payment_webhooks.tenant_id IS 'Tenant that is paid';
+COMMENT ON COLUMN payment_webhooks.provider IS 'Payment provider';
+COMMENT ON COLUMN payment_webhooks.event_id IS 'How the provider calls the message; the same when it sends it again';
+COMMENT ON COLUMN payment_webhooks.transaction_type IS 'authorize, capture, void or refund';
+COMMENT ON COLUMN payment_webhooks.status IS 'succeeded or failed';
+COMMENT ON COLUMN payment_webhooks.provider_reference IS 'How the provider calls what it did';
+COMMENT ON COLUMN payment_webhooks.idempotency_key IS 'Key under which we had asked, NULL when nobody of ours did';
+COMMENT ON COLUMN payment_webhooks.amount IS 'Amount moved';
+COMMENT ON COLUMN payment_webhooks.currency IS 'ISO 4217 currency of the amount';
+COMMENT ON COLUMN payment_webhooks.occurred_at IS 'When it happened, by the provider''s clock';
+COMMENT ON COLUMN payment_webhooks.received_at IS 'When it arrived here';
+
+CREATE TABLE return_lines (
+    tenant_id uuid NOT NULL,
+    order_id uuid NOT NULL,
+    line_number integer NOT NULL,
+    return_id uuid NOT NULL,
+    quantity integer NOT NULL,
+    is_restocked boolean NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pk_return_lines PRIMARY KEY (tenant_id, order_id, line_number, return_id),
+    CONSTRAINT fk_return_lines_order_item FOREIGN KEY (tenant_id, order_id, line_number)
+        REFERENCES order_items (tenant_id, order_id, line_number) ON DELETE CASCADE,
+    CONSTRAINT chk_return_lines_quantity_positive CHECK (quantity > 0)
+);
+COMMENT ON TABLE return_lines IS 'Goods that refunds are for';
+COMMENT ON COLUMN return_lines.tenant_id IS 'Tenant that pays back';
+COMMENT ON COLUMN return_lines.order_id IS 'Order they belong to';
+COMMENT ON COLUMN return_lines.line_number IS 'Line of the order';
+COMMENT ON COLUMN return_lines.return_id IS 'Unique identifier of the return';
+COMMENT ON COLUMN return_lines.quantity IS 'Units';
+COMMENT ON COLUMN return_lines.is_restocked IS 'Whether they came back and may be sold again';
+COMMENT ON COLUMN return_lines.created_at IS 'When it was entered';
 
 CREATE TABLE refunds (
     tenant_id uuid NOT NULL,
@@ -207,15 +267,24 @@ COMMENT ON COLUMN vendor_commissions.created_at IS 'When it was entered';
 SELECT protect_table(t.name,
     format('EXISTS (SELECT FROM orders o WHERE o.tenant_id = %1$s.tenant_id AND o.order_id = %1$s.order_id)', t.name), t.grants)
 FROM (VALUES ('payments', 'INSERT, UPDATE'), ('refunds', 'INSERT'), ('shipments', 'INSERT, UPDATE'),
-             ('vendor_commissions', 'INSERT')) AS t (name, grants);
+             ('vendor_commissions', 'INSERT'), ('return_lines', 'INSERT')) AS t (name, grants);
 SELECT protect_table('payment_transactions',
     'EXISTS (SELECT FROM payments p WHERE p.tenant_id = payment_transactions.tenant_id'
-    ' AND p.payment_id = payment_transactions.payment_id)', 'INSERT');
+    ' AND p.payment_id = payment_transactions.payment_id)', 'INSERT, UPDATE');
+SELECT protect_table('payment_webhooks', '(SELECT cloudlab.current_user_id()) IS NULL', 'INSERT');
 SELECT protect_table('credit_notes', 'user_id = (SELECT cloudlab.current_user_id())', 'INSERT');
 
 CREATE TRIGGER trg_payments_updated_at BEFORE UPDATE ON payments FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 CREATE TRIGGER trg_shipments_updated_at BEFORE UPDATE ON shipments FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
-CREATE TRIGGER trg_payment_transactions_append_only BEFORE UPDATE OR DELETE ON payment_transactions
+CREATE TRIGGER trg_payment_webhooks_append_only BEFORE UPDATE OR DELETE ON payment_webhooks
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+-- An answer is entered once. Only a success may still follow what was held for a failure: the provider has the last word.
+CREATE TRIGGER trg_payment_transactions_answer_once BEFORE UPDATE ON payment_transactions
+    FOR EACH ROW WHEN (OLD.status = 'succeeded' OR OLD.status = 'failed' AND NEW.status <> 'succeeded'
+        OR (OLD.payment_id, OLD.transaction_type, OLD.amount, OLD.currency, OLD.idempotency_key)
+            <> (NEW.payment_id, NEW.transaction_type, NEW.amount, NEW.currency, NEW.idempotency_key))
+    EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER trg_payment_transactions_kept BEFORE DELETE ON payment_transactions
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER trg_vendor_commissions_append_only BEFORE UPDATE OR DELETE ON vendor_commissions
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
@@ -225,5 +294,7 @@ DROP TABLE vendor_commissions;
 DROP TABLE shipments;
 DROP TABLE credit_notes;
 DROP TABLE refunds;
+DROP TABLE return_lines;
+DROP TABLE payment_webhooks;
 DROP TABLE payment_transactions;
 DROP TABLE payments;
