@@ -1,6 +1,6 @@
 """What a saga does: steps in order, undone in reverse, side by side, tried again, waiting; behind the pivot forward.
 
-Standard: §3.3 Saga Pattern
+Standard: §3.3 Saga State Management
 """
 
 import asyncio

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
+from uuid import UUID
 
 from cloudlab.errors import CloudLabError, CommitUnknown, InvalidInput, LeaseLost, TenantSuspended, TimedOut, WrongShard
 from cloudlab.events.store import as_json
@@ -27,13 +28,13 @@ _A_CENTURY = timedelta(days=36500)
 # The saga is not ours any more, or nobody knows: its lease decides, not another attempt.
 _NOT_OURS = (LeaseLost, CommitUnknown, WrongShard, TenantSuspended)
 
-At = Callable[[str], None]
-"""Is told each point at which a worker could die; tests let it."""
+At = Callable[[str, UUID], None]
+"""Is told each point of a saga at which a worker could die; tests let it."""
 
 
-def nowhere(point: str) -> None:
+def nowhere(point: str, saga_id: UUID) -> None:
     """Do nothing at a point."""
-    del point
+    del point, saga_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Driver:
         self.claimed = claimed
         self._sessions = sessions
         self._definition = definition
-        self._at = at
+        self._told = at
         self._history = History.of(claimed)
         self._data: dict[str, Any] = as_mapping(claimed.saga_data)
         self._cause = cause_of(claimed)
@@ -81,8 +82,11 @@ class Driver:
                 return None
         return await self._write(Write(*self._me, last, status="completed", wake=ENDED))
 
+    def _at(self, point: str) -> None:
+        self._told(point, self.claimed.saga_id)
+
     @property
-    def _me(self) -> tuple[Any, int]:
+    def _me(self) -> tuple[UUID, int]:
         return self.claimed.saga_id, self.claimed.epoch
 
     def _running(self, unit: Unit | None = None, attempt: int = 1) -> Running:
