@@ -86,21 +86,24 @@ async def _platform(lab: Lab) -> AsyncGenerator[Platform]:
 
 
 async def _trips(lab: Lab, pace: Pace, callers: int) -> Row:
-    ends: dict[UUID, asyncio.Event] = {}
+    ends, ended = dict[UUID, asyncio.Event](), set[UUID]()
 
     def at(point: str, saga_id: UUID) -> None:
         if point == "journaled:do:d":
-            ends[saga_id].set()
+            ended.add(saga_id)
+            if saga_id in ends:
+                ends[saga_id].set()
 
     async with _platform(lab) as platform:
 
         async def trip() -> None:
             end = asyncio.Event()
-            async with platform.session(lab.tenant) as s:
-                saga_id = await sagas.start(s, TRIP, {"n": 1})
+            saga_id = await platform.sagas.start(lab.tenant, TRIP, {"n": 1})
+            if saga_id not in ended:
                 ends[saga_id] = end
-            await end.wait()
-            del ends[saga_id]
+                await end.wait()
+                del ends[saga_id]
+            ended.discard(saga_id)
 
         runner = asyncio.create_task(platform.sagas.runner(lab.tenant.shard, at=at, slots=2 * SLOTS).run())
         try:

@@ -18,7 +18,7 @@ from cloudlab.errors import CloudLabError, CommitUnknown, InvalidInput, LeaseLos
 from cloudlab.events.store import as_json
 from cloudlab.sagas.definition import Call, Running, Saga, Sleep, Step, Unit, Wait, may_pass
 from cloudlab.sagas.history import Claimed, Direction, Entry, History
-from cloudlab.sagas.journal import ENDED, Sessions, Turn, Write, saga_of, take_turns
+from cloudlab.sagas.journal import ENDED, MOST_TOGETHER, Sessions, Turn, Write, saga_of, take_turns
 from cloudlab.sagas.waiting import cause_of, look
 
 FOR_EVER: Final = float("inf")
@@ -322,7 +322,7 @@ class Driver:
 
     async def _turn(self, turn: Turn) -> Entry | None:
         tenant = await self._sessions.tenant(self.claimed.tenant_id)
-        return await self._sessions.combine(tenant, take_turns, turn, key=saga_of)
+        return await self._sessions.combine(tenant, take_turns, turn, key=saga_of, most=MOST_TOGETHER)
 
 
 async def _all(attempts: Iterable[Coroutine[Any, Any, Verdict]]) -> list[Verdict]:

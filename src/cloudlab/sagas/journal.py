@@ -24,7 +24,8 @@ from cloudlab.values import Cause
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-MOST_TOGETHER = 64
+# Small enough that, of many sagas in flight, one batch is prepared here while the server works on another.
+MOST_TOGETHER = 16
 ENDED = -1.0
 
 

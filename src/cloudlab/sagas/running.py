@@ -4,7 +4,8 @@ Standard: §3.3 Saga State Management
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from cloudlab.config import Config
@@ -14,9 +15,9 @@ from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.driver import At, nowhere
 from cloudlab.sagas.journal import Sessions
 from cloudlab.sagas.runner import LEASE_SECONDS, SLOTS, Runner
-from cloudlab.sagas.starting import SagaState, find
+from cloudlab.sagas.starting import SagaState, Start, find, start_each
 from cloudlab.tenancy.tenants import Tenant, shard_config
-from cloudlab.values import uuid7
+from cloudlab.values import Cause, uuid7
 
 _LOOK_SECONDS = 0.02
 
@@ -41,6 +42,15 @@ class Sagas:
             self._pools, url, self._sessions, self.definitions, self.worker_id,
             lease_seconds=lease_seconds, slots=slots, at=at,
         )  # fmt: skip
+
+    async def start(
+        self, tenant: Tenant, saga: Saga, data: Mapping[str, Any], *, key: str | None = None, cause: Cause | None = None
+    ) -> UUID:
+        """Start a saga in a transaction of its own, shared with others that are started meanwhile.
+
+        Arguments, result and errors are those of `sagas.start`.
+        """
+        return await self._sessions.combine(tenant, start_each, Start(saga, data, key, cause or Cause()))
 
     async def ended(self, tenant: Tenant, saga_id: UUID, *, within_seconds: float = 60.0) -> SagaState:
         """Wait until a saga has ended, and return how. A worker must be running.

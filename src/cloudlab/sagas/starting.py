@@ -4,16 +4,17 @@ Standard: §3.3 Saga State Management
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from cloudlab.errors import CloudLabError, InvalidInput
 from cloudlab.events.store import as_json
 from cloudlab.sagas.definition import Running, Saga, Wait, aggregate_of
 from cloudlab.session import Session
-from cloudlab.values import uuid7
+from cloudlab.values import Cause, uuid7
 
 
 async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | None = None) -> UUID:
@@ -64,6 +65,27 @@ _START = """
         %(saga_id)s::uuid, %(name)s::varchar, %(version)s::integer, %(key)s::varchar, %(data)s::jsonb,
         %(deadline)s::interval, %(correlation_id)s::uuid, %(causation_id)s::uuid, %(actor)s::varchar)
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A saga to be started where that is the whole transaction."""
+
+    saga: Saga
+    data: Mapping[str, Any]
+    key: str | None
+    cause: Cause
+
+
+async def start_each(s: Session, starts: Sequence[Start]) -> list[UUID | CloudLabError]:
+    """Start several sagas; what is wrong with one fails none of the others."""
+    outcomes: list[UUID | CloudLabError] = []
+    for each in starts:
+        try:
+            outcomes.append(await start(s.because(each.cause), each.saga, each.data, key=each.key))
+        except InvalidInput as error:  # refused before anything was sent
+            outcomes.append(error)
+    return outcomes
 
 
 @dataclass(frozen=True, slots=True)

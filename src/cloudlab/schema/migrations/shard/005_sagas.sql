@@ -28,13 +28,14 @@ CREATE TABLE saga_instances (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pk_saga_instances PRIMARY KEY (tenant_id, saga_id),
-    CONSTRAINT uq_saga_instances_saga_type_saga_key UNIQUE (tenant_id, saga_type, saga_key),
+    -- The tenant stands last: a plan made before there are statistics must not take this for the way to a saga by its id.
+    CONSTRAINT uq_saga_instances_saga_key UNIQUE (saga_key, saga_type, tenant_id),
     CONSTRAINT chk_saga_status CHECK (status IN ('running', 'completed', 'compensating', 'compensated', 'failed')),
     CONSTRAINT chk_saga_ended CHECK ((next_at IS NULL) = (status IN ('completed', 'compensated', 'failed'))),
     CONSTRAINT chk_saga_waiting CHECK ((waiting_for IS NULL) = (waiting_on IS NULL)),
     CONSTRAINT chk_definition_version_positive CHECK (definition_version > 0),
     CONSTRAINT chk_current_step_positive CHECK (current_step >= 0)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 -- All that a worker asks when it looks for work; what has ended is not in it.
 CREATE INDEX idx_saga_instances_live ON saga_instances (saga_type, definition_version, tenant_id, next_at)
     WHERE next_at IS NOT NULL;
@@ -147,7 +148,7 @@ BEGIN
                                 correlation_id, causation_id, started_by)
     VALUES (v_tenant, p_saga_id, p_type, p_version, p_key, p_data, now() + p_deadline,
             p_correlation_id, p_causation_id, p_actor)
-    ON CONFLICT (tenant_id, saga_type, saga_key) DO NOTHING;
+    ON CONFLICT (saga_key, saga_type, tenant_id) DO NOTHING;
     IF FOUND THEN
         RETURN p_saga_id;
     END IF;
@@ -174,6 +175,8 @@ CREATE FUNCTION claim_sagas(
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
     SET enable_bitmapscan = off
     AS $$
 DECLARE
@@ -216,12 +219,12 @@ BEGIN
         RETURN QUERY
             UPDATE saga_instances s
             SET lease_owner = p_worker, epoch = s.epoch + 1, next_at = clock_timestamp() + p_lease
-            FROM (SELECT i.tenant_id, i.saga_id FROM saga_instances i
-                  WHERE i.saga_type = v_due.saga_type AND i.definition_version = v_due.version
-                    AND i.tenant_id = v_due.tenant_id AND i.next_at <= clock_timestamp()
-                  ORDER BY i.next_at LIMIT v_take
-                  FOR UPDATE SKIP LOCKED) AS c
-            WHERE s.tenant_id = c.tenant_id AND s.saga_id = c.saga_id
+            WHERE s.ctid = ANY (ARRAY(
+                SELECT i.ctid FROM saga_instances i
+                WHERE i.saga_type = v_due.saga_type AND i.definition_version = v_due.version
+                  AND i.tenant_id = v_due.tenant_id AND i.next_at <= clock_timestamp()
+                ORDER BY i.next_at LIMIT v_take
+                FOR UPDATE SKIP LOCKED))
             RETURNING s.tenant_id, s.saga_id, s.saga_type, s.definition_version, s.status, s.saga_data::text, s.epoch,
                       s.deadline_at, s.resumed_at, s.correlation_id, s.causation_id, s.started_by, s.created_at,
                       CASE WHEN s.epoch > 1 THEN (
@@ -242,18 +245,25 @@ CREATE FUNCTION renew_sagas(
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     AS $$
+DECLARE
+    v_lost uuid[] := '{}';
 BEGIN
-    -- What is being written now is left for the next time: waiting for it here could make two wait for each other.
-    UPDATE saga_instances s SET next_at = clock_timestamp() + p_lease
-    FROM (SELECT i.tenant_id, i.saga_id
-          FROM unnest(p_tenant_ids, p_saga_ids, p_epochs) AS h (tenant_id, saga_id, epoch)
-          JOIN saga_instances i ON i.tenant_id = h.tenant_id AND i.saga_id = h.saga_id AND i.epoch = h.epoch
-          WHERE i.lease_owner = p_worker
-          FOR UPDATE OF i SKIP LOCKED) AS c
-    WHERE s.tenant_id = c.tenant_id AND s.saga_id = c.saga_id;
-    RETURN (SELECT coalesce(array_agg(i.saga_id), '{}')
-            FROM unnest(p_tenant_ids, p_saga_ids, p_epochs) AS h (tenant_id, saga_id, epoch)
-            JOIN saga_instances i ON i.tenant_id = h.tenant_id AND i.saga_id = h.saga_id AND i.epoch <> h.epoch);
+    FOR n IN 1 .. cardinality(p_saga_ids) LOOP
+        -- What is being written now is left for the next time: waiting for it here could make two wait for each other.
+        UPDATE saga_instances s SET next_at = clock_timestamp() + p_lease
+        WHERE s.tenant_id = p_tenant_ids[n] AND s.saga_id = (
+            SELECT i.saga_id FROM saga_instances i
+            WHERE i.tenant_id = p_tenant_ids[n] AND i.saga_id = p_saga_ids[n] AND i.epoch = p_epochs[n]
+              AND i.lease_owner = p_worker AND i.next_at IS NOT NULL
+            FOR UPDATE SKIP LOCKED);
+        IF NOT FOUND AND EXISTS (
+            SELECT FROM saga_instances i
+            WHERE i.tenant_id = p_tenant_ids[n] AND i.saga_id = p_saga_ids[n] AND i.epoch <> p_epochs[n])
+        THEN
+            v_lost := v_lost || p_saga_ids[n];
+        END IF;
+    END LOOP;
+    RETURN v_lost;
 END
 $$;
 COMMENT ON FUNCTION renew_sagas(uuid, interval, uuid[], uuid[], integer[]) IS
@@ -270,25 +280,24 @@ CREATE FUNCTION journal_sagas(
     AS $$
 DECLARE
     v_tenant constant uuid := current_tenant();
-    v_written integer;
 BEGIN
-    UPDATE saga_instances s
-    SET current_step = w.current_step, status = coalesce(w.status, s.status),
-        next_at = CASE WHEN w.wake IS NULL THEN s.next_at
-                       WHEN w.wake < 0 THEN NULL
-                       WHEN w.wake = 'infinity' THEN 'infinity'
-                       ELSE clock_timestamp() + make_interval(secs => w.wake) END,
-        lease_owner = CASE WHEN w.wake IS NULL THEN s.lease_owner END,
-        compensation_data = coalesce(w.compensation, s.compensation_data),
-        waiting_for = w.waiting_for, waiting_on = w.waiting_on
-    FROM unnest(p_saga_ids, p_epochs, p_current_steps, p_statuses, p_wakes, p_compensations, p_waiting_for, p_waiting_on)
-        AS w (saga_id, epoch, current_step, status, wake, compensation, waiting_for, waiting_on)
-    WHERE s.tenant_id = v_tenant AND s.saga_id = w.saga_id AND s.epoch = w.epoch AND s.next_at IS NOT NULL;
-    GET DIAGNOSTICS v_written = ROW_COUNT;
-    IF v_written <> cardinality(p_saga_ids) THEN
-        RAISE EXCEPTION 'a saga has another owner now' USING ERRCODE = 'CL003',
-            HINT = 'Nothing of this step was kept; the other owner runs it.';
-    END IF;
+    -- One by one: a join is planned before there are statistics, and then reads all sagas of the tenant.
+    FOR n IN 1 .. cardinality(p_saga_ids) LOOP
+        UPDATE saga_instances s
+        SET current_step = p_current_steps[n], status = coalesce(p_statuses[n], s.status),
+            next_at = CASE WHEN p_wakes[n] IS NULL THEN s.next_at
+                           WHEN p_wakes[n] < 0 THEN NULL
+                           WHEN p_wakes[n] = 'infinity' THEN 'infinity'
+                           ELSE clock_timestamp() + make_interval(secs => p_wakes[n]) END,
+            lease_owner = CASE WHEN p_wakes[n] IS NULL THEN s.lease_owner END,
+            compensation_data = coalesce(p_compensations[n], s.compensation_data),
+            waiting_for = p_waiting_for[n], waiting_on = p_waiting_on[n]
+        WHERE s.tenant_id = v_tenant AND s.saga_id = p_saga_ids[n] AND s.epoch = p_epochs[n] AND s.next_at IS NOT NULL;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'saga % has another owner now', p_saga_ids[n] USING ERRCODE = 'CL003',
+                HINT = 'Nothing of this step was kept; the other owner runs it.';
+        END IF;
+    END LOOP;
     INSERT INTO saga_steps (tenant_id, saga_id, step_number, step_type, direction, attempt, status, started_at,
                             completed_at, result, error_message)
     SELECT v_tenant, j.saga_id, j.step_number, j.step_type, j.direction, j.attempt, j.status, j.started_at,
