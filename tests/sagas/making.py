@@ -123,7 +123,7 @@ class Outside:
 
 
 @asynccontextmanager
-async def running(platform: Platform, tenant: Tenant, **options: float) -> AsyncGenerator[None]:
+async def running(platform: Platform, tenant: Tenant, **options: object) -> AsyncGenerator[None]:
     """Run the sagas of a tenant's shard, and what wakes them, meanwhile."""
     watch = platform.readers.watch(tenant.shard)
     tasks = [

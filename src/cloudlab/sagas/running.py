@@ -11,9 +11,11 @@ from uuid import UUID
 from cloudlab.config import Config
 from cloudlab.errors import ConfigError, TimedOut
 from cloudlab.postgres.pool import Pools
+from cloudlab.sagas import operations
 from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.driver import At, nowhere
 from cloudlab.sagas.journal import Sessions
+from cloudlab.sagas.operations import Listed, Tally
 from cloudlab.sagas.runner import LEASE_SECONDS, SLOTS, Runner
 from cloudlab.sagas.starting import SagaState, Start, find, start_each
 from cloudlab.tenancy.tenants import Tenant, shard_config
@@ -69,3 +71,14 @@ class Sagas:
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             raise TimedOut(f"saga {saga_id} has not ended within {within_seconds:g} s") from None
+
+    async def listed(
+        self, shard: str, *, statuses: Sequence[str] = (), tenant_id: UUID | None = None, limit: int = 100
+    ) -> list[Listed]:
+        """Return sagas of one shard, of any definition, newest first. See `operations.listed`."""
+        url = shard_config(self._config, shard).urls.worker_url
+        return await operations.listed(self._pools, url, statuses=statuses, tenant_id=tenant_id, limit=limit)
+
+    async def tallies(self, shard: str) -> list[Tally]:
+        """Count the sagas of one shard, of any definition. See `operations.tallies`."""
+        return await operations.tallies(self._pools, shard_config(self._config, shard).urls.worker_url)

@@ -47,6 +47,7 @@ async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | N
         "name": saga.name,
         "version": saga.version,
         "key": key,
+        "pivot": saga.pivot,
         "data": text,
         "deadline": saga.deadline,
         "correlation_id": cause["correlation_id"],
@@ -62,8 +63,8 @@ async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | N
 
 _START = """
     SELECT /* sagas.start */ start_saga(
-        %(saga_id)s::uuid, %(name)s::varchar, %(version)s::integer, %(key)s::varchar, %(data)s::jsonb,
-        %(deadline)s::interval, %(correlation_id)s::uuid, %(causation_id)s::uuid, %(actor)s::varchar)
+        %(saga_id)s::uuid, %(name)s::varchar, %(version)s::integer, %(key)s::varchar, %(pivot)s::integer,
+        %(data)s::jsonb, %(deadline)s::interval, %(correlation_id)s::uuid, %(causation_id)s::uuid, %(actor)s::varchar)
 """
 
 

@@ -13,6 +13,7 @@ CREATE TABLE saga_instances (
     saga_key varchar(200),
     status varchar(50) DEFAULT 'running' NOT NULL,
     current_step integer DEFAULT 0 NOT NULL,
+    pivot_step integer,
     saga_data jsonb NOT NULL,
     compensation_data jsonb,
     lease_owner uuid,
@@ -49,6 +50,7 @@ COMMENT ON COLUMN saga_instances.definition_version IS 'Version of the definitio
 COMMENT ON COLUMN saga_instances.saga_key IS 'Key chosen by the starter: one saga of a name for each key, however often it is started';
 COMMENT ON COLUMN saga_instances.status IS 'running, compensating, or ended: completed, compensated, failed (needs a human)';
 COMMENT ON COLUMN saga_instances.current_step IS 'Step it has reached, counted from 0';
+COMMENT ON COLUMN saga_instances.pivot_step IS 'Step behind which there is only forward';
 COMMENT ON COLUMN saga_instances.saga_data IS 'What it was started with';
 COMMENT ON COLUMN saga_instances.compensation_data IS 'Why it is compensated: the step that failed and its error, or who asked';
 COMMENT ON COLUMN saga_instances.lease_owner IS 'Worker that runs it now';
@@ -135,8 +137,8 @@ CREATE TRIGGER trg_saga_instances_updated_at BEFORE UPDATE ON saga_instances
     FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 
 CREATE FUNCTION start_saga(
-    p_saga_id uuid, p_type varchar, p_version integer, p_key varchar, p_data jsonb, p_deadline interval,
-    p_correlation_id uuid, p_causation_id uuid, p_actor varchar) RETURNS uuid
+    p_saga_id uuid, p_type varchar, p_version integer, p_key varchar, p_pivot integer, p_data jsonb,
+    p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor varchar) RETURNS uuid
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     AS $$
@@ -144,9 +146,9 @@ DECLARE
     v_tenant constant uuid := current_tenant();
     v_found record;
 BEGIN
-    INSERT INTO saga_instances (tenant_id, saga_id, saga_type, definition_version, saga_key, saga_data, deadline_at,
-                                correlation_id, causation_id, started_by)
-    VALUES (v_tenant, p_saga_id, p_type, p_version, p_key, p_data, now() + p_deadline,
+    INSERT INTO saga_instances (tenant_id, saga_id, saga_type, definition_version, saga_key, pivot_step, saga_data,
+                                deadline_at, correlation_id, causation_id, started_by)
+    VALUES (v_tenant, p_saga_id, p_type, p_version, p_key, p_pivot, p_data, now() + p_deadline,
             p_correlation_id, p_causation_id, p_actor)
     ON CONFLICT (saga_key, saga_type, tenant_id) DO NOTHING;
     IF FOUND THEN
@@ -160,7 +162,7 @@ BEGIN
     RETURN v_found.saga_id;
 END
 $$;
-COMMENT ON FUNCTION start_saga(uuid, varchar, integer, varchar, jsonb, interval, uuid, uuid, varchar) IS
+COMMENT ON FUNCTION start_saga(uuid, varchar, integer, varchar, integer, jsonb, interval, uuid, uuid, varchar) IS
     'Starts a saga, or returns the one that was started under the same key with the same data';
 
 -- A tenant gets as many places as there are for each tenant with work and one more: whoever comes next finds room.
@@ -315,13 +317,75 @@ COMMENT ON FUNCTION journal_sagas(uuid[], integer[], integer[], varchar[], float
     timestamp with time zone[], jsonb[], text[]) IS
     'Writes what several sagas of this tenant have come to, all or none: refused when one of them has another owner now';
 
+CREATE FUNCTION steer_saga(
+    p_saga_id uuid, p_action varchar, p_step varchar, p_version integer, p_actor varchar, p_reason text) RETURNS varchar
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    AS $$
+DECLARE
+    v_tenant constant uuid := current_tenant();
+    v_saga record;
+    v_status varchar;
+    v_why jsonb;
+BEGIN
+    SELECT s.status, s.compensation_data, s.pivot_step INTO v_saga FROM saga_instances s
+    WHERE s.tenant_id = v_tenant AND s.saga_id = p_saga_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no saga %', p_saga_id USING ERRCODE = 'CL200';
+    ELSIF v_saga.status IN ('completed', 'compensated') THEN
+        RAISE EXCEPTION 'saga % is % already', p_saga_id, v_saga.status USING ERRCODE = 'CL503',
+            HINT = 'What has ended stays as it is.';
+    END IF;
+    v_status := CASE WHEN v_saga.status = 'compensating' OR v_saga.compensation_data IS NOT NULL
+                     THEN 'compensating' ELSE 'running' END;
+    IF p_action IN ('undo', 'cancel') THEN
+        IF v_status = 'compensating' AND v_saga.status <> 'failed' THEN
+            RAISE EXCEPTION 'saga % is being compensated already', p_saga_id USING ERRCODE = 'CL503', HINT = '';
+        ELSIF p_action = 'cancel' AND EXISTS (
+            SELECT FROM saga_steps j
+            WHERE j.tenant_id = v_tenant AND j.saga_id = p_saga_id AND j.step_number >= v_saga.pivot_step
+              AND j.direction = 'do' AND j.status IN ('completed', 'skipped'))
+        THEN
+            RAISE EXCEPTION 'saga % has passed its pivot', p_saga_id USING ERRCODE = 'CL503',
+                HINT = 'To compensate it nevertheless: cloudlab saga undo.';
+        END IF;
+        v_status := 'compensating';
+        v_why := jsonb_build_object('action', p_action, 'actor', p_actor, 'reason', p_reason);
+    ELSIF p_action = 'skip' THEN
+        INSERT INTO saga_steps (tenant_id, saga_id, step_number, step_type, direction, attempt, status, started_at,
+                                completed_at, error_message)
+        SELECT v_tenant, p_saga_id, j.step_number, p_step, j.direction, j.attempt + 1, 'skipped', clock_timestamp(),
+               clock_timestamp(), 'skipped by ' || p_actor || ': ' || p_reason
+        FROM saga_steps j
+        WHERE j.tenant_id = v_tenant AND j.saga_id = p_saga_id AND j.step_type = p_step
+          AND j.direction = CASE v_status WHEN 'running' THEN 'do' ELSE 'undo' END
+        ORDER BY j.attempt DESC LIMIT 1;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'saga % has not come to a step %', p_saga_id, p_step USING ERRCODE = 'CL200',
+                HINT = 'cloudlab saga show names its steps.';
+        END IF;
+    END IF;
+    UPDATE saga_instances s
+    SET status = v_status, compensation_data = coalesce(v_why, s.compensation_data), epoch = s.epoch + 1,
+        lease_owner = NULL, next_at = clock_timestamp(), resumed_at = clock_timestamp(),
+        definition_version = coalesce(p_version, s.definition_version), waiting_for = NULL, waiting_on = NULL
+    WHERE s.tenant_id = v_tenant AND s.saga_id = p_saga_id;
+    INSERT INTO saga_actions (tenant_id, saga_id, action, step_type, actor, reason)
+    VALUES (v_tenant, p_saga_id, p_action, p_step, p_actor, p_reason);
+    RETURN v_status;
+END
+$$;
+COMMENT ON FUNCTION steer_saga(uuid, varchar, varchar, integer, varchar, text) IS
+    'What an operator does to a saga, on record with who and why; whoever runs it now cannot write any more';
+
 -- migrate:down
+DROP FUNCTION steer_saga(uuid, varchar, varchar, integer, varchar, text);
 DROP FUNCTION journal_sagas(uuid[], integer[], integer[], varchar[], float8[], jsonb[], varchar[], uuid[],
     uuid[], integer[], varchar[], varchar[], integer[], varchar[], timestamp with time zone[],
     timestamp with time zone[], jsonb[], text[]);
 DROP FUNCTION renew_sagas(uuid, interval, uuid[], uuid[], integer[]);
 DROP FUNCTION claim_sagas(uuid, interval, varchar[], integer[], integer, uuid[], integer[]);
-DROP FUNCTION start_saga(uuid, varchar, integer, varchar, jsonb, interval, uuid, uuid, varchar);
+DROP FUNCTION start_saga(uuid, varchar, integer, varchar, integer, jsonb, interval, uuid, uuid, varchar);
 DROP TABLE saga_actions;
 DROP TABLE saga_steps;
 DROP TABLE saga_instances;
