@@ -69,7 +69,7 @@ def test_commands_say_what_is_wrong_and_exit_accordingly(home: Path):
     caught_up = cloudlab(home, "worker", "--until-caught-up", "--json")
     assert (caught_up.returncode, json.loads(caught_up.stdout)) == (0, {"events": 0})
     listed = json.loads(cloudlab(home, "projection", "list", "--json").stdout)
-    assert {each["projection_name"] for each in listed} == {"order_facts", "product_cache"}
+    assert {each["projection_name"] for each in listed} == {"order_facts", "product_cache", "product_sales"}
     assert cloudlab(home, "event", "tail").returncode == 0
 
 

@@ -62,12 +62,12 @@ def test_it_catches_up_and_everybody_can_see_how_far_it_is(home: Path, config: C
     order = asyncio.run(trade())
     done = cloudlab(home, "worker", "--until-caught-up", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["events"] > 2 * 5 * 20
+    assert json.loads(done.stdout)["events"] >= (5 + 1) * 20  # every change of 20 orders, and their sales
     assert asyncio.run(reconciled(config))
 
     listed = json.loads(cloudlab(home, "projection", "list", "--json").stdout)
     assert {(each["shard"], each["projection_name"]) for each in listed} == {
-        (shard, name) for shard in ("us_east_001", "eu_west_001") for name in ("order_facts", "product_cache")
+        (shard, name) for shard in ("us_east_001", "eu_west_001") for name in ("order_facts", "product_cache", "product_sales")
     }
     assert {(each["lag_events"], each["failed_attempts"]) for each in listed} == {(0, 0)}
 

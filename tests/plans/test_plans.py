@@ -27,7 +27,7 @@ from fixtures.postgres import TEMPLATES, Cluster
 NOW, ONE = datetime.now(UTC), uuid4()
 VALUES: dict[str, Any] = {
     "tenant_id": ONE, "order_id": ONE, "user_id": ONE, "product_id": ONE, "aggregate_id": ONE, "limit": 21, "sku": "M",
-    "created_at": datetime.max.replace(tzinfo=UTC), "aggregate_type": "Order", "after_version": 0,
+    "created_at": datetime.max.replace(tzinfo=UTC), "aggregate_type": "Order", "after_version": 9,
     "order_numbers": ["a", "b"], "email": "a@b.c", "vendor_name": "v", "order_ids": [ONE, ONE],
     "at": [NOW.isoformat(), None], "currencies": ["EUR", "EUR"], "totals": [1, 2], "quantity": 1,
     "price": 1, "currency": "EUR", "status": "held",
@@ -55,10 +55,11 @@ HOT = {
     "users.find_by_email": (users, "uq_users_email"),
     "vendors.find_by_name": (vendors, "uq_vendors_vendor_name"),
     "events.read_stream": (store, "uq_events_tenant_id_aggregate_id_event_version"),
+    "events.read_stream_backward": (store, "uq_events_tenant_id_aggregate_id_event_version"),
 }
 
 # A stream lies in several partitions; the shares of an order are ranked.
-SORTED = {"events.read_stream", "payment_records.commissions"}
+SORTED = {"events.read_stream", "events.read_stream_backward", "payment_records.commissions"}
 
 
 def statement(module: ModuleType, tag: str) -> str:

@@ -201,58 +201,84 @@ CREATE FUNCTION cloudlab.append_streams(p_aggregate_types character varying[], p
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 DECLARE
-    v_tenant uuid := current_tenant();
-    v_streams integer[];
-    v_numbers integer[];
+    v_tenant constant uuid := current_tenant();
+    v_ids uuid[];
+    v_types varchar[];
+    v_versions integer[];
+    v_all bigint[];
+    v_event integer := 0;
+    v_fenced boolean;
 BEGIN
+    last_versions := array_fill(NULL::integer, ARRAY[cardinality(p_aggregate_ids)]);
     -- Sorted, so that two calls never wait for each other in a circle. Nobody is refused by an exception: it would undo
     -- the others' work too.
-    WITH wanted AS MATERIALIZED (
-        SELECT w.ordinal, w.aggregate_type, w.aggregate_id, w.expected, w.event_count
-        FROM unnest(p_aggregate_types, p_aggregate_ids, p_expected_versions, p_event_counts) WITH ORDINALITY
-            AS w (aggregate_type, aggregate_id, expected, event_count, ordinal)
-        ORDER BY w.aggregate_id),
-    begun AS (
-        INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
-        SELECT v_tenant, w.aggregate_id, w.aggregate_type, w.event_count FROM wanted w WHERE w.expected = 0
-        ON CONFLICT DO NOTHING
-        RETURNING s.aggregate_id, s.event_version),
-    lengthened AS (
-        INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
-        SELECT v_tenant, w.aggregate_id, w.aggregate_type, w.event_count FROM wanted w WHERE w.expected IS NULL
-        ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + excluded.event_version
-        RETURNING s.aggregate_id, s.event_version),
-    moved AS (
-        UPDATE event_streams s SET event_version = s.event_version + w.event_count
-        FROM wanted w
-        WHERE s.tenant_id = v_tenant AND s.aggregate_id = w.aggregate_id AND s.event_version = w.expected AND w.expected > 0
-        RETURNING s.aggregate_id, s.event_version)
-    SELECT array_agg(m.event_version ORDER BY w.ordinal) INTO last_versions
-    FROM wanted w
-    LEFT JOIN (SELECT b.aggregate_id, b.event_version FROM begun b
-               UNION ALL SELECT l.aggregate_id, l.event_version FROM lengthened l
-               UNION ALL SELECT v.aggregate_id, v.event_version FROM moved v) m ON m.aggregate_id = w.aggregate_id;
+    IF cardinality(array_remove(p_expected_versions, 0)) > 0 THEN
+        WITH moved AS (
+            UPDATE event_streams s SET event_version = s.event_version + w.event_count
+            FROM (SELECT u.ordinal, u.aggregate_id, u.expected, u.event_count
+                  FROM unnest(p_aggregate_ids, p_expected_versions, p_event_counts) WITH ORDINALITY
+                      AS u (aggregate_id, expected, event_count, ordinal)
+                  WHERE u.expected IS DISTINCT FROM 0 ORDER BY u.aggregate_id) AS w
+            WHERE s.tenant_id = v_tenant AND s.aggregate_id = w.aggregate_id
+              AND (w.expected IS NULL OR s.event_version = w.expected)
+            RETURNING w.ordinal, s.event_version)
+        SELECT array_agg(m.event_version ORDER BY n.ordinal) INTO last_versions
+        FROM generate_series(1, cardinality(p_aggregate_ids)) AS n (ordinal)
+        LEFT JOIN moved m ON m.ordinal = n.ordinal;
+    END IF;
+    IF 0 = ANY (p_expected_versions) THEN
+        WITH begun AS (
+            INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
+            SELECT v_tenant, w.aggregate_id, w.aggregate_type, w.event_count
+            FROM unnest(p_aggregate_types, p_aggregate_ids, p_expected_versions, p_event_counts)
+                AS w (aggregate_type, aggregate_id, expected, event_count)
+            WHERE w.expected = 0 ORDER BY w.aggregate_id
+            ON CONFLICT DO NOTHING
+            RETURNING s.aggregate_id, s.event_version)
+        SELECT array_agg(coalesce(w.last_version, b.event_version) ORDER BY w.ordinal) INTO last_versions
+        FROM unnest(p_aggregate_ids, last_versions) WITH ORDINALITY AS w (aggregate_id, last_version, ordinal)
+        LEFT JOIN begun b ON b.aggregate_id = w.aggregate_id;
+    END IF;
+    IF array_position(p_expected_versions, NULL) IS NOT NULL AND array_position(last_versions, NULL) IS NOT NULL THEN
+        WITH begun AS (
+            INSERT INTO event_streams AS s (tenant_id, aggregate_id, aggregate_type, event_version)
+            SELECT v_tenant, w.aggregate_id, w.aggregate_type, w.event_count
+            FROM unnest(p_aggregate_types, p_aggregate_ids, p_expected_versions, p_event_counts, last_versions)
+                AS w (aggregate_type, aggregate_id, expected, event_count, last_version)
+            WHERE w.expected IS NULL AND w.last_version IS NULL ORDER BY w.aggregate_id
+            ON CONFLICT (tenant_id, aggregate_id) DO UPDATE SET event_version = s.event_version + excluded.event_version
+            RETURNING s.aggregate_id, s.event_version)
+        SELECT array_agg(coalesce(w.last_version, b.event_version) ORDER BY w.ordinal) INTO last_versions
+        FROM unnest(p_aggregate_ids, last_versions) WITH ORDINALITY AS w (aggregate_id, last_version, ordinal)
+        LEFT JOIN begun b ON b.aggregate_id = w.aggregate_id;
+    END IF;
     IF array_position(last_versions, NULL) IS NOT NULL THEN
         SELECT array_agg(coalesce(s.event_version, 0) ORDER BY w.ordinal) INTO found_versions
         FROM unnest(p_aggregate_ids) WITH ORDINALITY AS w (aggregate_id, ordinal)
         LEFT JOIN event_streams s ON s.tenant_id = v_tenant AND s.aggregate_id = w.aggregate_id;
     END IF;
-    SELECT array_agg(w.ordinal::integer ORDER BY w.ordinal, n), array_agg(n ORDER BY w.ordinal, n) INTO v_streams, v_numbers
-    FROM unnest(p_event_counts) WITH ORDINALITY AS w (event_count, ordinal), generate_series(1, w.event_count) AS n;
-    -- The fence: from this mark on, this transaction may still add events (see append_events).
-    PERFORM pg_advisory_xact_lock_shared((20542::bigint << 48) | CASE WHEN s.is_called THEN s.last_value ELSE 0 END)
-    FROM event_position s;
+    -- The fence: from this mark on, this transaction may still add events (see append_events). Then the positions, in
+    -- order; a refused event gets none.
+    v_fenced := pg_advisory_xact_lock_shared(
+        (20542::bigint << 48) | coalesce(pg_sequence_last_value('event_position'), 0)) IS NOT NULL;
     recorded_at := clock_timestamp();
-    WITH added AS (
-        INSERT INTO events AS e (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version,
-                                 event_data, metadata, created_at)
-        SELECT v_tenant, nextval('event_position'), p_aggregate_ids[n.stream], p_aggregate_types[n.stream], n.event_type,
-               last_versions[n.stream] - p_event_counts[n.stream] + n.number, n.event_data, n.metadata, recorded_at
-        FROM unnest(v_streams, v_numbers, p_event_types, p_event_data, p_metadata)
-            AS n (stream, number, event_type, event_data, metadata)
-        WHERE last_versions[n.stream] IS NOT NULL
-        RETURNING e.event_position)
-    SELECT array_agg(a.event_position ORDER BY a.event_position) INTO positions FROM added a;
+    FOR i IN 1..cardinality(p_aggregate_ids) LOOP
+        FOR n IN 1..p_event_counts[i] LOOP
+            v_event := v_event + 1;
+            v_ids[v_event] := p_aggregate_ids[i];
+            v_types[v_event] := p_aggregate_types[i];
+            v_versions[v_event] := last_versions[i] - p_event_counts[i] + n;
+            v_all[v_event] := CASE WHEN last_versions[i] IS NOT NULL THEN nextval('event_position') END;
+        END LOOP;
+    END LOOP;
+    INSERT INTO events (tenant_id, event_position, aggregate_id, aggregate_type, event_type, event_version, event_data,
+                        metadata, created_at)
+    SELECT v_tenant, e.event_position, e.aggregate_id, e.aggregate_type, e.event_type, e.event_version, e.event_data,
+           e.metadata, recorded_at
+    FROM unnest(v_all, v_ids, v_types, v_versions, p_event_types, p_event_data, p_metadata)
+        AS e (event_position, aggregate_id, aggregate_type, event_version, event_type, event_data, metadata)
+    WHERE e.event_position IS NOT NULL;
+    positions := array_remove(v_all, NULL);
 END
 $$;
 

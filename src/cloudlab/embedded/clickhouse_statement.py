@@ -16,6 +16,7 @@ _TOKEN = re.compile(
                 | `[^`\\]*(?:(?:\\.|``)[^`\\]*)*`
                 | "[^"\\]*(?:(?:\\.|"")[^"\\]*)*"
                 | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
+    | (?P<open>   /\*.* | ['`"].* | \$\w*\$.* )
     | (?P<mark>   . )
     """,
     re.VERBOSE | re.DOTALL,
@@ -101,6 +102,8 @@ def parse(text: bytes) -> Statement:
             continue
         if reader.ended:
             return Statement(reader.keyword, reader.format, several=True)
+        if kind == "open":
+            break  # a comment or a text that has not ended: what is in it says nothing
         if kind == "word" and not reader.keyword:
             reader.keyword = reader.before = value.decode().upper()
         elif kind == "word" and reader.depth == 0:

@@ -3,6 +3,7 @@
 Standard: §9.1 Encryption in Transit
 """
 
+import asyncio
 import ipaddress
 import select
 from collections.abc import AsyncGenerator
@@ -105,15 +106,19 @@ class Pools:
     async def _living(self, pool: AsyncConnectionPool[Connection]) -> Connection:
         """Take a connection whose server has not hung up since: a restart breaks all idle ones at once."""
         while True:
+            before = _cancellations()
             try:
                 connection = await pool.getconn()
             except PoolTimeout as error:
                 raise self._no_connection(pool) from error
             except psycopg.OperationalError as error:
                 raise Unavailable(str(error)) from error
-            if not _has_hung_up(connection):
+            if _cancellations() == before and not _has_hung_up(connection):
                 return connection
             await pool.putconn(connection)
+            # The pool waits by wait_for, which in Python 3.11 loses a cancellation that comes together with its result.
+            if _cancellations() != before:
+                raise asyncio.CancelledError
 
     def _no_connection(self, pool: AsyncConnectionPool[Connection]) -> Unavailable:
         waited = f"within {self._limits.pool_timeout_seconds:g} s"
@@ -131,6 +136,11 @@ class Pools:
                     yield transaction
             except psycopg.Error as error:
                 raise from_postgres(error) from error
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def _has_hung_up(connection: Connection) -> bool:
