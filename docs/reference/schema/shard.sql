@@ -535,6 +535,8 @@ CREATE FUNCTION cloudlab.claim_sagas(p_worker uuid, p_lease interval, p_types ch
     LANGUAGE plpgsql
     SET search_path TO 'cloudlab', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
 DECLARE
@@ -577,12 +579,12 @@ BEGIN
         RETURN QUERY
             UPDATE saga_instances s
             SET lease_owner = p_worker, epoch = s.epoch + 1, next_at = clock_timestamp() + p_lease
-            FROM (SELECT i.tenant_id, i.saga_id FROM saga_instances i
-                  WHERE i.saga_type = v_due.saga_type AND i.definition_version = v_due.version
-                    AND i.tenant_id = v_due.tenant_id AND i.next_at <= clock_timestamp()
-                  ORDER BY i.next_at LIMIT v_take
-                  FOR UPDATE SKIP LOCKED) AS c
-            WHERE s.tenant_id = c.tenant_id AND s.saga_id = c.saga_id
+            WHERE s.ctid = ANY (ARRAY(
+                SELECT i.ctid FROM saga_instances i
+                WHERE i.saga_type = v_due.saga_type AND i.definition_version = v_due.version
+                  AND i.tenant_id = v_due.tenant_id AND i.next_at <= clock_timestamp()
+                ORDER BY i.next_at LIMIT v_take
+                FOR UPDATE SKIP LOCKED))
             RETURNING s.tenant_id, s.saga_id, s.saga_type, s.definition_version, s.status, s.saga_data::text, s.epoch,
                       s.deadline_at, s.resumed_at, s.correlation_id, s.causation_id, s.started_by, s.created_at,
                       CASE WHEN s.epoch > 1 THEN (
@@ -1012,25 +1014,24 @@ CREATE FUNCTION cloudlab.journal_sagas(p_saga_ids uuid[], p_epochs integer[], p_
     AS $$
 DECLARE
     v_tenant constant uuid := current_tenant();
-    v_written integer;
 BEGIN
-    UPDATE saga_instances s
-    SET current_step = w.current_step, status = coalesce(w.status, s.status),
-        next_at = CASE WHEN w.wake IS NULL THEN s.next_at
-                       WHEN w.wake < 0 THEN NULL
-                       WHEN w.wake = 'infinity' THEN 'infinity'
-                       ELSE clock_timestamp() + make_interval(secs => w.wake) END,
-        lease_owner = CASE WHEN w.wake IS NULL THEN s.lease_owner END,
-        compensation_data = coalesce(w.compensation, s.compensation_data),
-        waiting_for = w.waiting_for, waiting_on = w.waiting_on
-    FROM unnest(p_saga_ids, p_epochs, p_current_steps, p_statuses, p_wakes, p_compensations, p_waiting_for, p_waiting_on)
-        AS w (saga_id, epoch, current_step, status, wake, compensation, waiting_for, waiting_on)
-    WHERE s.tenant_id = v_tenant AND s.saga_id = w.saga_id AND s.epoch = w.epoch AND s.next_at IS NOT NULL;
-    GET DIAGNOSTICS v_written = ROW_COUNT;
-    IF v_written <> cardinality(p_saga_ids) THEN
-        RAISE EXCEPTION 'a saga has another owner now' USING ERRCODE = 'CL003',
-            HINT = 'Nothing of this step was kept; the other owner runs it.';
-    END IF;
+    -- One by one: a join is planned before there are statistics, and then reads all sagas of the tenant.
+    FOR n IN 1 .. cardinality(p_saga_ids) LOOP
+        UPDATE saga_instances s
+        SET current_step = p_current_steps[n], status = coalesce(p_statuses[n], s.status),
+            next_at = CASE WHEN p_wakes[n] IS NULL THEN s.next_at
+                           WHEN p_wakes[n] < 0 THEN NULL
+                           WHEN p_wakes[n] = 'infinity' THEN 'infinity'
+                           ELSE clock_timestamp() + make_interval(secs => p_wakes[n]) END,
+            lease_owner = CASE WHEN p_wakes[n] IS NULL THEN s.lease_owner END,
+            compensation_data = coalesce(p_compensations[n], s.compensation_data),
+            waiting_for = p_waiting_for[n], waiting_on = p_waiting_on[n]
+        WHERE s.tenant_id = v_tenant AND s.saga_id = p_saga_ids[n] AND s.epoch = p_epochs[n] AND s.next_at IS NOT NULL;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'saga % has another owner now', p_saga_ids[n] USING ERRCODE = 'CL003',
+                HINT = 'Nothing of this step was kept; the other owner runs it.';
+        END IF;
+    END LOOP;
     INSERT INTO saga_steps (tenant_id, saga_id, step_number, step_type, direction, attempt, status, started_at,
                             completed_at, result, error_message)
     SELECT v_tenant, j.saga_id, j.step_number, j.step_type, j.direction, j.attempt, j.status, j.started_at,
@@ -1471,18 +1472,25 @@ CREATE FUNCTION cloudlab.renew_sagas(p_worker uuid, p_lease interval, p_tenant_i
     LANGUAGE plpgsql
     SET search_path TO 'cloudlab', 'pg_temp'
     AS $$
+DECLARE
+    v_lost uuid[] := '{}';
 BEGIN
-    -- What is being written now is left for the next time: waiting for it here could make two wait for each other.
-    UPDATE saga_instances s SET next_at = clock_timestamp() + p_lease
-    FROM (SELECT i.tenant_id, i.saga_id
-          FROM unnest(p_tenant_ids, p_saga_ids, p_epochs) AS h (tenant_id, saga_id, epoch)
-          JOIN saga_instances i ON i.tenant_id = h.tenant_id AND i.saga_id = h.saga_id AND i.epoch = h.epoch
-          WHERE i.lease_owner = p_worker
-          FOR UPDATE OF i SKIP LOCKED) AS c
-    WHERE s.tenant_id = c.tenant_id AND s.saga_id = c.saga_id;
-    RETURN (SELECT coalesce(array_agg(i.saga_id), '{}')
-            FROM unnest(p_tenant_ids, p_saga_ids, p_epochs) AS h (tenant_id, saga_id, epoch)
-            JOIN saga_instances i ON i.tenant_id = h.tenant_id AND i.saga_id = h.saga_id AND i.epoch <> h.epoch);
+    FOR n IN 1 .. cardinality(p_saga_ids) LOOP
+        -- What is being written now is left for the next time: waiting for it here could make two wait for each other.
+        UPDATE saga_instances s SET next_at = clock_timestamp() + p_lease
+        WHERE s.tenant_id = p_tenant_ids[n] AND s.saga_id = (
+            SELECT i.saga_id FROM saga_instances i
+            WHERE i.tenant_id = p_tenant_ids[n] AND i.saga_id = p_saga_ids[n] AND i.epoch = p_epochs[n]
+              AND i.lease_owner = p_worker AND i.next_at IS NOT NULL
+            FOR UPDATE SKIP LOCKED);
+        IF NOT FOUND AND EXISTS (
+            SELECT FROM saga_instances i
+            WHERE i.tenant_id = p_tenant_ids[n] AND i.saga_id = p_saga_ids[n] AND i.epoch <> p_epochs[n])
+        THEN
+            v_lost := v_lost || p_saga_ids[n];
+        END IF;
+    END LOOP;
+    RETURN v_lost;
 END
 $$;
 
@@ -1532,10 +1540,10 @@ CREATE FUNCTION cloudlab.shadow_schema(p_schema text, p_name character varying) 
 COMMENT ON FUNCTION cloudlab.shadow_schema(p_schema text, p_name character varying) IS 'Schema in which a projection''s tables of another schema are rebuilt';
 
 --
--- Name: start_saga(uuid, character varying, integer, character varying, jsonb, interval, uuid, uuid, character varying); Type: FUNCTION; Schema: cloudlab; Owner: -
+-- Name: start_saga(uuid, character varying, integer, character varying, integer, jsonb, interval, uuid, uuid, character varying); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
-CREATE FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying) RETURNS uuid
+CREATE FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying) RETURNS uuid
     LANGUAGE plpgsql
     SET search_path TO 'cloudlab', 'pg_temp'
     AS $$
@@ -1543,11 +1551,11 @@ DECLARE
     v_tenant constant uuid := current_tenant();
     v_found record;
 BEGIN
-    INSERT INTO saga_instances (tenant_id, saga_id, saga_type, definition_version, saga_key, saga_data, deadline_at,
-                                correlation_id, causation_id, started_by)
-    VALUES (v_tenant, p_saga_id, p_type, p_version, p_key, p_data, now() + p_deadline,
+    INSERT INTO saga_instances (tenant_id, saga_id, saga_type, definition_version, saga_key, pivot_step, saga_data,
+                                deadline_at, correlation_id, causation_id, started_by)
+    VALUES (v_tenant, p_saga_id, p_type, p_version, p_key, p_pivot, p_data, now() + p_deadline,
             p_correlation_id, p_causation_id, p_actor)
-    ON CONFLICT (tenant_id, saga_type, saga_key) DO NOTHING;
+    ON CONFLICT (saga_key, saga_type, tenant_id) DO NOTHING;
     IF FOUND THEN
         RETURN p_saga_id;
     END IF;
@@ -1561,10 +1569,78 @@ END
 $$;
 
 --
--- Name: FUNCTION start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying); Type: COMMENT; Schema: cloudlab; Owner: -
+-- Name: FUNCTION start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying); Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying) IS 'Starts a saga, or returns the one that was started under the same key with the same data';
+COMMENT ON FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying) IS 'Starts a saga, or returns the one that was started under the same key with the same data';
+
+--
+-- Name: steer_saga(uuid, character varying, character varying, integer, character varying, text); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.steer_saga(p_saga_id uuid, p_action character varying, p_step character varying, p_version integer, p_actor character varying, p_reason text) RETURNS character varying
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant constant uuid := current_tenant();
+    v_saga record;
+    v_status varchar;
+    v_why jsonb;
+BEGIN
+    SELECT s.status, s.compensation_data, s.pivot_step INTO v_saga FROM saga_instances s
+    WHERE s.tenant_id = v_tenant AND s.saga_id = p_saga_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no saga %', p_saga_id USING ERRCODE = 'CL200';
+    ELSIF v_saga.status IN ('completed', 'compensated') THEN
+        RAISE EXCEPTION 'saga % is % already', p_saga_id, v_saga.status USING ERRCODE = 'CL503',
+            HINT = 'What has ended stays as it is.';
+    END IF;
+    v_status := CASE WHEN v_saga.status = 'compensating' OR v_saga.compensation_data IS NOT NULL
+                     THEN 'compensating' ELSE 'running' END;
+    IF p_action IN ('undo', 'cancel') THEN
+        IF v_status = 'compensating' AND v_saga.status <> 'failed' THEN
+            RAISE EXCEPTION 'saga % is being compensated already', p_saga_id USING ERRCODE = 'CL503', HINT = '';
+        ELSIF p_action = 'cancel' AND EXISTS (
+            SELECT FROM saga_steps j
+            WHERE j.tenant_id = v_tenant AND j.saga_id = p_saga_id AND j.step_number >= v_saga.pivot_step
+              AND j.direction = 'do' AND j.status IN ('completed', 'skipped'))
+        THEN
+            RAISE EXCEPTION 'saga % has passed its pivot', p_saga_id USING ERRCODE = 'CL503',
+                HINT = 'To compensate it nevertheless: cloudlab saga undo.';
+        END IF;
+        v_status := 'compensating';
+        v_why := jsonb_build_object('action', p_action, 'actor', p_actor, 'reason', p_reason);
+    ELSIF p_action = 'skip' THEN
+        INSERT INTO saga_steps (tenant_id, saga_id, step_number, step_type, direction, attempt, status, started_at,
+                                completed_at, error_message)
+        SELECT v_tenant, p_saga_id, j.step_number, p_step, j.direction, j.attempt + 1, 'skipped', clock_timestamp(),
+               clock_timestamp(), 'skipped by ' || p_actor || ': ' || p_reason
+        FROM saga_steps j
+        WHERE j.tenant_id = v_tenant AND j.saga_id = p_saga_id AND j.step_type = p_step
+          AND j.direction = CASE v_status WHEN 'running' THEN 'do' ELSE 'undo' END
+        ORDER BY j.attempt DESC LIMIT 1;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'saga % has not come to a step %', p_saga_id, p_step USING ERRCODE = 'CL200',
+                HINT = 'cloudlab saga show names its steps.';
+        END IF;
+    END IF;
+    UPDATE saga_instances s
+    SET status = v_status, compensation_data = coalesce(v_why, s.compensation_data), epoch = s.epoch + 1,
+        lease_owner = NULL, next_at = clock_timestamp(), resumed_at = clock_timestamp(),
+        definition_version = coalesce(p_version, s.definition_version), waiting_for = NULL, waiting_on = NULL
+    WHERE s.tenant_id = v_tenant AND s.saga_id = p_saga_id;
+    INSERT INTO saga_actions (tenant_id, saga_id, action, step_type, actor, reason)
+    VALUES (v_tenant, p_saga_id, p_action, p_step, p_actor, p_reason);
+    RETURN v_status;
+END
+$$;
+
+--
+-- Name: FUNCTION steer_saga(p_saga_id uuid, p_action character varying, p_step character varying, p_version integer, p_actor character varying, p_reason text); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.steer_saga(p_saga_id uuid, p_action character varying, p_step character varying, p_version integer, p_actor character varying, p_reason text) IS 'What an operator does to a saga, on record with who and why; whoever runs it now cannot write any more';
 
 --
 -- Name: tenant_schemas(); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -2891,6 +2967,7 @@ CREATE TABLE cloudlab.saga_instances (
     saga_key character varying(200),
     status character varying(50) DEFAULT 'running'::character varying NOT NULL,
     current_step integer DEFAULT 0 NOT NULL,
+    pivot_step integer,
     saga_data jsonb NOT NULL,
     compensation_data jsonb,
     lease_owner uuid,
@@ -2911,7 +2988,7 @@ CREATE TABLE cloudlab.saga_instances (
     CONSTRAINT chk_saga_status CHECK (((status)::text = ANY ((ARRAY['running'::character varying, 'completed'::character varying, 'compensating'::character varying, 'compensated'::character varying, 'failed'::character varying])::text[]))),
     CONSTRAINT chk_saga_waiting CHECK (((waiting_for IS NULL) = (waiting_on IS NULL)))
 )
-WITH (fillfactor='70');
+WITH (fillfactor='50');
 
 ALTER TABLE ONLY cloudlab.saga_instances FORCE ROW LEVEL SECURITY;
 
@@ -2962,6 +3039,12 @@ COMMENT ON COLUMN cloudlab.saga_instances.status IS 'running, compensating, or e
 --
 
 COMMENT ON COLUMN cloudlab.saga_instances.current_step IS 'Step it has reached, counted from 0';
+
+--
+-- Name: COLUMN saga_instances.pivot_step; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.pivot_step IS 'Step behind which there is only forward';
 
 --
 -- Name: COLUMN saga_instances.saga_data; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -5379,11 +5462,11 @@ ALTER TABLE ONLY cloudlab.events
     ADD CONSTRAINT uq_events_tenant_id_aggregate_id_event_version UNIQUE (tenant_id, aggregate_id, event_version, created_at);
 
 --
--- Name: saga_instances uq_saga_instances_saga_type_saga_key; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+-- Name: saga_instances uq_saga_instances_saga_key; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE ONLY cloudlab.saga_instances
-    ADD CONSTRAINT uq_saga_instances_saga_type_saga_key UNIQUE (tenant_id, saga_type, saga_key);
+    ADD CONSTRAINT uq_saga_instances_saga_key UNIQUE (saga_key, saga_type, tenant_id);
 
 --
 -- Name: analytics_events pk_analytics_events; Type: CONSTRAINT; Schema: shop; Owner: -

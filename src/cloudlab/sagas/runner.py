@@ -94,6 +94,8 @@ class Runner:
                 log.warning("no sagas claimed", extra={"error": repr(error)})
                 claimed = []
             for each in claimed:
+                if each.saga_id in self._held:  # steered by an operator, or its lease ended while it was driven here
+                    await self._stop(each.saga_id)
                 self._held[each.saga_id] = each, tasks.create_task(self._drive(each))
             self._may_have_more = bool(claimed)
             await self._wake.wait()
@@ -121,8 +123,7 @@ class Runner:
                 busy=list(busy),
                 counts=list(busy.values()),
             )
-            # A saga that this worker drives still: its lease ended under it, and its own writes will be refused.
-            return [each for each in result.rows(Claimed) if each.saga_id not in self._held]
+            return result.rows(Claimed)
 
     async def _drive(self, claimed: Claimed) -> None:
         definition = self._definitions[claimed.saga_type, claimed.definition_version]
