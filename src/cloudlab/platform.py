@@ -26,6 +26,9 @@ from cloudlab.events.readers import Readers
 from cloudlab.events.together import StreamAppend, append_each
 from cloudlab.postgres.doorbell import Doorbell
 from cloudlab.postgres.pool import Pools
+from cloudlab.sagas.definition import Saga
+from cloudlab.sagas.running import Sagas
+from cloudlab.sagas.waiting import waker
 from cloudlab.session import Scope, Session, open_session
 from cloudlab.tenancy import tenants
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
@@ -49,11 +52,14 @@ class Platform:
         projections: Sequence[InlineProjection | Following],
         doorbell: Doorbell,
         combiners: dict[tuple[UUID, object], Combiner[Any, Any]],
+        sagas: Sequence[Saga] = (),
     ) -> None:
         self.config = config
         self.cache = stores.cache
         self.analytics = stores.analytics
-        self.readers = Readers(config, pools, stores, projections)
+        wakes = waker(sagas)
+        self.readers = Readers(config, pools, stores, [*projections, wakes] if wakes else projections)
+        self.sagas = Sagas(config, pools, self, sagas)
         self._pools = pools
         self._doorbell = doorbell
         self._inline = tuple(item for item in projections if isinstance(item, InlineProjection))
@@ -71,12 +77,14 @@ class Platform:
         config: Config | str | Path | None = None,
         *,
         projections: Sequence[InlineProjection | Following] = (),
+        sagas: Sequence[Saga] = (),
     ) -> AsyncGenerator["Platform"]:
         """Open the stores of an installation; leaving the block closes every connection.
 
         Args:
             config: A configuration, the path of a `cloudlab.toml`, or None for what is found here.
             projections: Inline ones run in every session of this platform; a worker runs the others.
+            sagas: What a worker of this platform can run: every version of which one may still be under way.
 
         Raises:
             ConfigError: There is no usable configuration.
@@ -95,7 +103,7 @@ class Platform:
             doorbell = Doorbell(pools)
             stack.push_async_callback(doorbell.close)
             stores = Stores(cache, analytics, Keyring(loaded.master_keys))
-            yield cls(loaded, pools, stores, projections, doorbell, combiners)
+            yield cls(loaded, pools, stores, projections, doorbell, combiners, sagas)
 
     async def create_tenant(
         self, name: str, *, region: str | None = None, placement: Placement | str = Placement.ROW

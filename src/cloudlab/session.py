@@ -8,7 +8,7 @@ Standard: §4.1 Row-Level Security (RLS), §9.2 Row-Level Security
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
@@ -65,6 +65,7 @@ class Session:
         self._transaction = transaction
         self._listeners = listeners
         self.has_appended = False
+        self._same_transaction: Session | None = None
         self._metadata: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -119,9 +120,17 @@ class Session:
             raise NotFound(f"there is nothing here with {wanted}")
         return rows[0]
 
+    def because(self, cause: Cause) -> "Session":
+        """Return this session as one that writes for another cause; it is the same transaction and ends with it."""
+        twin = Session(replace(self.scope, cause=cause), self._transaction, self._listeners, self.keyring)
+        twin._same_transaction = self
+        return twin
+
     def note_append(self) -> None:
         """Remember that this transaction appends events, so that the readers of the feed are woken once it commits."""
         self.has_appended = True
+        if self._same_transaction:
+            self._same_transaction.note_append()
 
     def listens_to(self, event_types: Iterable[str]) -> bool:
         """Say whether an inline projection wants to hear of any of these."""

@@ -22,7 +22,7 @@ _FAILURES_BEFORE_GIVING_UP = 5
 
 
 class Worker:
-    """Runs the asynchronous projections that the platform was opened with, on every shard."""
+    """Runs the asynchronous projections and the sagas that the platform was opened with, on every shard."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -39,6 +39,8 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             for shard in self._platform.config.shards:
                 tasks.create_task(self._keep_partitions(shard.name))
+                if self._platform.sagas.definitions:
+                    tasks.create_task(self._platform.sagas.runner(shard.name).run())
             tasks.create_task(self._follow_all())
 
     async def run_until_caught_up(self, progress: Callable[[int], None] | None = None) -> int:

@@ -38,6 +38,7 @@ def at_home(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("order_flow", ["delivered"]),
         ("custom_projection", ["SwitchedOn", "SwitchedOff"]),
+        ("custom_saga", ["completed", "compensated"]),
         ("typed_events", ["ada@acme.test", "None"]),
     ],
 )
@@ -47,7 +48,7 @@ async def test_an_example_runs(name: str, expected: list[str]):
 
 def test_every_example_is_run():
     names = {path.stem for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"order_flow", "custom_projection", "typed_events"}
+    assert names == {"order_flow", "custom_projection", "custom_saga", "typed_events"}
 
 
 @pytest.mark.usefixtures("at_home")

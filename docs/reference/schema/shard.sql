@@ -514,6 +514,83 @@ $$;
 COMMENT ON FUNCTION cloudlab.claim_lanes(p_name character varying, p_worker uuid, p_lease interval) IS 'The lanes a worker has after asking; surplus ones it should give back, for there are more workers now';
 
 --
+-- Name: claim_sagas(uuid, interval, character varying[], integer[], integer, uuid[], integer[]); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.claim_sagas(p_worker uuid, p_lease interval, p_types character varying[], p_versions integer[], p_slots integer, p_busy_tenants uuid[], p_busy_counts integer[]) RETURNS TABLE(tenant_id uuid, saga_id uuid, saga_type character varying, definition_version integer, status character varying, saga_data text, epoch integer, deadline_at timestamp with time zone, resumed_at timestamp with time zone, correlation_id uuid, causation_id uuid, started_by character varying, created_at timestamp with time zone, journal text)
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+    v_free integer := p_slots - coalesce((SELECT sum(b.running) FROM unnest(p_busy_counts) AS b (running)), 0);
+    v_due record;
+    v_take integer;
+    v_got integer;
+BEGIN
+    FOR v_due IN
+        WITH RECURSIVE live AS (
+            SELECT d.saga_type, d.version, (
+                SELECT i.tenant_id FROM saga_instances i
+                WHERE i.saga_type = d.saga_type AND i.definition_version = d.version AND i.next_at IS NOT NULL
+                ORDER BY i.tenant_id LIMIT 1) AS tenant_id
+            FROM unnest(p_types, p_versions) AS d (saga_type, version)
+            UNION ALL
+            SELECT l.saga_type, l.version, (
+                SELECT i.tenant_id FROM saga_instances i
+                WHERE i.saga_type = l.saga_type AND i.definition_version = l.version AND i.next_at IS NOT NULL
+                  AND i.tenant_id > l.tenant_id
+                ORDER BY i.tenant_id LIMIT 1)
+            FROM live l WHERE l.tenant_id IS NOT NULL),
+        due AS MATERIALIZED (
+            SELECT l.saga_type, l.version, l.tenant_id
+            FROM live l JOIN tenant_local t ON t.tenant_id = l.tenant_id AND t.state = 'open'
+            WHERE EXISTS (SELECT FROM saga_instances i
+                          WHERE i.saga_type = l.saga_type AND i.definition_version = l.version
+                            AND i.tenant_id = l.tenant_id AND i.next_at <= clock_timestamp()))
+        SELECT d.saga_type, d.version, d.tenant_id, coalesce(b.running, 0) AS running,
+               p_slots / ((SELECT count(*) FROM (SELECT d2.tenant_id FROM due d2
+                                                 UNION SELECT u.tenant_id FROM unnest(p_busy_tenants) AS u (tenant_id))
+                           AS all_of_them) + 1) AS share
+        FROM due d LEFT JOIN unnest(p_busy_tenants, p_busy_counts) AS b (tenant_id, running)
+          ON b.tenant_id = d.tenant_id
+        ORDER BY random()
+    LOOP
+        EXIT WHEN v_free <= 0;
+        v_take := least(v_free, greatest(v_due.share, 1) - v_due.running);
+        CONTINUE WHEN v_take <= 0;
+        RETURN QUERY
+            UPDATE saga_instances s
+            SET lease_owner = p_worker, epoch = s.epoch + 1, next_at = clock_timestamp() + p_lease
+            WHERE s.ctid = ANY (ARRAY(
+                SELECT i.ctid FROM saga_instances i
+                WHERE i.saga_type = v_due.saga_type AND i.definition_version = v_due.version
+                  AND i.tenant_id = v_due.tenant_id AND i.next_at <= clock_timestamp()
+                ORDER BY i.next_at LIMIT v_take
+                FOR UPDATE SKIP LOCKED))
+            RETURNING s.tenant_id, s.saga_id, s.saga_type, s.definition_version, s.status, s.saga_data::text, s.epoch,
+                      s.deadline_at, s.resumed_at, s.correlation_id, s.causation_id, s.started_by, s.created_at,
+                      CASE WHEN s.epoch > 1 THEN (
+                          SELECT jsonb_agg(jsonb_build_array(
+                              j.step_number, j.step_type, j.direction, j.attempt, j.status, j.started_at,
+                              j.completed_at, j.result) ORDER BY j.attempt)::text
+                          FROM saga_steps j WHERE j.tenant_id = s.tenant_id AND j.saga_id = s.saga_id) END;
+        GET DIAGNOSTICS v_got = ROW_COUNT;
+        v_free := v_free - v_got;
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION claim_sagas(p_worker uuid, p_lease interval, p_types character varying[], p_versions integer[], p_slots integer, p_busy_tenants uuid[], p_busy_counts integer[]); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.claim_sagas(p_worker uuid, p_lease interval, p_types character varying[], p_versions integer[], p_slots integer, p_busy_tenants uuid[], p_busy_counts integer[]) IS 'Due sagas of these definitions for one worker, under a lease, by turns of their tenants, each with its journal';
+
+--
 -- Name: clear_rebuild(character varying); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -912,6 +989,53 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.finish_rebuild(p_name character varying, p_tables text[], p_inline boolean) IS 'Puts the copies in the place of the live tables, and their checkpoints in the place of the projection''s';
+
+--
+-- Name: journal_sagas(uuid[], integer[], integer[], character varying[], double precision[], jsonb[], character varying[], uuid[], uuid[], integer[], character varying[], character varying[], integer[], character varying[], timestamp with time zone[], timestamp with time zone[], jsonb[], text[]); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.journal_sagas(p_saga_ids uuid[], p_epochs integer[], p_current_steps integer[], p_statuses character varying[], p_wakes double precision[], p_compensations jsonb[], p_waiting_for character varying[], p_waiting_on uuid[], p_step_saga_ids uuid[], p_step_numbers integer[], p_step_types character varying[], p_directions character varying[], p_attempts integer[], p_step_statuses character varying[], p_started timestamp with time zone[], p_completed timestamp with time zone[], p_results jsonb[], p_errors text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant constant uuid := current_tenant();
+BEGIN
+    -- One by one: a join is planned before there are statistics, and then reads all sagas of the tenant.
+    FOR n IN 1 .. cardinality(p_saga_ids) LOOP
+        UPDATE saga_instances s
+        SET current_step = p_current_steps[n], status = coalesce(p_statuses[n], s.status),
+            next_at = CASE WHEN p_wakes[n] IS NULL THEN s.next_at
+                           WHEN p_wakes[n] < 0 THEN NULL
+                           WHEN p_wakes[n] = 'infinity' THEN 'infinity'
+                           ELSE clock_timestamp() + make_interval(secs => p_wakes[n]) END,
+            lease_owner = CASE WHEN p_wakes[n] IS NULL THEN s.lease_owner END,
+            compensation_data = coalesce(p_compensations[n], s.compensation_data),
+            waiting_for = p_waiting_for[n], waiting_on = p_waiting_on[n]
+        WHERE s.tenant_id = v_tenant AND s.saga_id = p_saga_ids[n] AND s.epoch = p_epochs[n] AND s.next_at IS NOT NULL;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'saga % has another owner now', p_saga_ids[n] USING ERRCODE = 'CL003',
+                HINT = 'Nothing of this step was kept; the other owner runs it.';
+        END IF;
+    END LOOP;
+    INSERT INTO saga_steps (tenant_id, saga_id, step_number, step_type, direction, attempt, status, started_at,
+                            completed_at, result, error_message)
+    SELECT v_tenant, j.saga_id, j.step_number, j.step_type, j.direction, j.attempt, j.status, j.started_at,
+           j.completed_at, j.result, j.error
+    FROM unnest(p_step_saga_ids, p_step_numbers, p_step_types, p_directions, p_attempts, p_step_statuses, p_started,
+                p_completed, p_results, p_errors)
+        AS j (saga_id, step_number, step_type, direction, attempt, status, started_at, completed_at, result, error)
+    ON CONFLICT (tenant_id, saga_id, step_type, direction, attempt) DO UPDATE
+    SET status = excluded.status, completed_at = excluded.completed_at, result = excluded.result,
+        error_message = excluded.error_message;
+END
+$$;
+
+--
+-- Name: FUNCTION journal_sagas(p_saga_ids uuid[], p_epochs integer[], p_current_steps integer[], p_statuses character varying[], p_wakes double precision[], p_compensations jsonb[], p_waiting_for character varying[], p_waiting_on uuid[], p_step_saga_ids uuid[], p_step_numbers integer[], p_step_types character varying[], p_directions character varying[], p_attempts integer[], p_step_statuses character varying[], p_started timestamp with time zone[], p_completed timestamp with time zone[], p_results jsonb[], p_errors text[]); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.journal_sagas(p_saga_ids uuid[], p_epochs integer[], p_current_steps integer[], p_statuses character varying[], p_wakes double precision[], p_compensations jsonb[], p_waiting_for character varying[], p_waiting_on uuid[], p_step_saga_ids uuid[], p_step_numbers integer[], p_step_types character varying[], p_directions character varying[], p_attempts integer[], p_step_statuses character varying[], p_started timestamp with time zone[], p_completed timestamp with time zone[], p_results jsonb[], p_errors text[]) IS 'Writes what several sagas of this tenant have come to, all or none: refused when one of them has another owner now';
 
 --
 -- Name: lane_of(uuid, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -1327,6 +1451,42 @@ $$;
 COMMENT ON FUNCTION cloudlab.release_worker(p_name character varying, p_worker uuid) IS 'A worker leaves: its lanes are free at once';
 
 --
+-- Name: renew_sagas(uuid, interval, uuid[], uuid[], integer[]); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.renew_sagas(p_worker uuid, p_lease interval, p_tenant_ids uuid[], p_saga_ids uuid[], p_epochs integer[]) RETURNS uuid[]
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_lost uuid[] := '{}';
+BEGIN
+    FOR n IN 1 .. cardinality(p_saga_ids) LOOP
+        -- What is being written now is left for the next time: waiting for it here could make two wait for each other.
+        UPDATE saga_instances s SET next_at = clock_timestamp() + p_lease
+        WHERE s.tenant_id = p_tenant_ids[n] AND s.saga_id = (
+            SELECT i.saga_id FROM saga_instances i
+            WHERE i.tenant_id = p_tenant_ids[n] AND i.saga_id = p_saga_ids[n] AND i.epoch = p_epochs[n]
+              AND i.lease_owner = p_worker AND i.next_at IS NOT NULL
+            FOR UPDATE SKIP LOCKED);
+        IF NOT FOUND AND EXISTS (
+            SELECT FROM saga_instances i
+            WHERE i.tenant_id = p_tenant_ids[n] AND i.saga_id = p_saga_ids[n] AND i.epoch <> p_epochs[n])
+        THEN
+            v_lost := v_lost || p_saga_ids[n];
+        END IF;
+    END LOOP;
+    RETURN v_lost;
+END
+$$;
+
+--
+-- Name: FUNCTION renew_sagas(p_worker uuid, p_lease interval, p_tenant_ids uuid[], p_saga_ids uuid[], p_epochs integer[]); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.renew_sagas(p_worker uuid, p_lease interval, p_tenant_ids uuid[], p_saga_ids uuid[], p_epochs integer[]) IS 'Extends the leases of a worker; returns the sagas that somebody else has now';
+
+--
 -- Name: restore_event_archive(date); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -1364,6 +1524,109 @@ CREATE FUNCTION cloudlab.shadow_schema(p_schema text, p_name character varying) 
 --
 
 COMMENT ON FUNCTION cloudlab.shadow_schema(p_schema text, p_name character varying) IS 'Schema in which a projection''s tables of another schema are rebuilt';
+
+--
+-- Name: start_saga(uuid, character varying, integer, character varying, integer, jsonb, interval, uuid, uuid, character varying); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant constant uuid := current_tenant();
+    v_found record;
+BEGIN
+    INSERT INTO saga_instances (tenant_id, saga_id, saga_type, definition_version, saga_key, pivot_step, saga_data,
+                                deadline_at, correlation_id, causation_id, started_by)
+    VALUES (v_tenant, p_saga_id, p_type, p_version, p_key, p_pivot, p_data, now() + p_deadline,
+            p_correlation_id, p_causation_id, p_actor)
+    ON CONFLICT (saga_key, saga_type, tenant_id) DO NOTHING;
+    IF FOUND THEN
+        RETURN p_saga_id;
+    END IF;
+    SELECT s.saga_id, s.saga_data INTO v_found FROM saga_instances s
+    WHERE s.tenant_id = v_tenant AND s.saga_type = p_type AND s.saga_key = p_key;
+    IF v_found.saga_data <> p_data THEN
+        RAISE EXCEPTION 'saga % was started under the key % with other data', p_type, p_key USING ERRCODE = 'CL505';
+    END IF;
+    RETURN v_found.saga_id;
+END
+$$;
+
+--
+-- Name: FUNCTION start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying) IS 'Starts a saga, or returns the one that was started under the same key with the same data';
+
+--
+-- Name: steer_saga(uuid, character varying, character varying, integer, character varying, text); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.steer_saga(p_saga_id uuid, p_action character varying, p_step character varying, p_version integer, p_actor character varying, p_reason text) RETURNS character varying
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant constant uuid := current_tenant();
+    v_saga record;
+    v_status varchar;
+    v_why jsonb;
+BEGIN
+    SELECT s.status, s.compensation_data, s.pivot_step INTO v_saga FROM saga_instances s
+    WHERE s.tenant_id = v_tenant AND s.saga_id = p_saga_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no saga %', p_saga_id USING ERRCODE = 'CL200';
+    ELSIF v_saga.status IN ('completed', 'compensated') THEN
+        RAISE EXCEPTION 'saga % is % already', p_saga_id, v_saga.status USING ERRCODE = 'CL503',
+            HINT = 'What has ended stays as it is.';
+    END IF;
+    v_status := CASE WHEN v_saga.status = 'compensating' OR v_saga.compensation_data IS NOT NULL
+                     THEN 'compensating' ELSE 'running' END;
+    IF p_action IN ('undo', 'cancel') THEN
+        IF v_status = 'compensating' AND v_saga.status <> 'failed' THEN
+            RAISE EXCEPTION 'saga % is being compensated already', p_saga_id USING ERRCODE = 'CL503', HINT = '';
+        ELSIF p_action = 'cancel' AND EXISTS (
+            SELECT FROM saga_steps j
+            WHERE j.tenant_id = v_tenant AND j.saga_id = p_saga_id AND j.step_number >= v_saga.pivot_step
+              AND j.direction = 'do' AND j.status IN ('completed', 'skipped'))
+        THEN
+            RAISE EXCEPTION 'saga % has passed its pivot', p_saga_id USING ERRCODE = 'CL503',
+                HINT = 'To compensate it nevertheless: cloudlab saga undo.';
+        END IF;
+        v_status := 'compensating';
+        v_why := jsonb_build_object('action', p_action, 'actor', p_actor, 'reason', p_reason);
+    ELSIF p_action = 'skip' THEN
+        INSERT INTO saga_steps (tenant_id, saga_id, step_number, step_type, direction, attempt, status, started_at,
+                                completed_at, error_message)
+        SELECT v_tenant, p_saga_id, j.step_number, p_step, j.direction, j.attempt + 1, 'skipped', clock_timestamp(),
+               clock_timestamp(), 'skipped by ' || p_actor || ': ' || p_reason
+        FROM saga_steps j
+        WHERE j.tenant_id = v_tenant AND j.saga_id = p_saga_id AND j.step_type = p_step
+          AND j.direction = CASE v_status WHEN 'running' THEN 'do' ELSE 'undo' END
+        ORDER BY j.attempt DESC LIMIT 1;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'saga % has not come to a step %', p_saga_id, p_step USING ERRCODE = 'CL200',
+                HINT = 'cloudlab saga show names its steps.';
+        END IF;
+    END IF;
+    UPDATE saga_instances s
+    SET status = v_status, compensation_data = coalesce(v_why, s.compensation_data), epoch = s.epoch + 1,
+        lease_owner = NULL, next_at = clock_timestamp(), resumed_at = clock_timestamp(),
+        definition_version = coalesce(p_version, s.definition_version), waiting_for = NULL, waiting_on = NULL
+    WHERE s.tenant_id = v_tenant AND s.saga_id = p_saga_id;
+    INSERT INTO saga_actions (tenant_id, saga_id, action, step_type, actor, reason)
+    VALUES (v_tenant, p_saga_id, p_action, p_step, p_actor, p_reason);
+    RETURN v_status;
+END
+$$;
+
+--
+-- Name: FUNCTION steer_saga(p_saga_id uuid, p_action character varying, p_step character varying, p_version integer, p_actor character varying, p_reason text); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.steer_saga(p_saga_id uuid, p_action character varying, p_step character varying, p_version integer, p_actor character varying, p_reason text) IS 'What an operator does to a saga, on record with who and why; whoever runs it now cannot write any more';
 
 --
 -- Name: tenant_schemas(); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -2633,6 +2896,78 @@ COMMENT ON COLUMN cloudlab.projections.created_at IS 'When it first ran here';
 COMMENT ON COLUMN cloudlab.projections.updated_at IS 'When this row last changed';
 
 --
+-- Name: saga_actions; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.saga_actions (
+    tenant_id uuid NOT NULL,
+    action_id uuid DEFAULT uuidv7() NOT NULL,
+    saga_id uuid NOT NULL,
+    action character varying(20) NOT NULL,
+    step_type character varying(120),
+    actor character varying(200) NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_saga_action CHECK (((action)::text = ANY ((ARRAY['retry'::character varying, 'undo'::character varying, 'skip'::character varying, 'cancel'::character varying, 'migrate'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY cloudlab.saga_actions FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE saga_actions; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.saga_actions IS 'What operators did to sagas, and why';
+
+--
+-- Name: COLUMN saga_actions.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions.tenant_id IS 'Tenant the saga works for';
+
+--
+-- Name: COLUMN saga_actions.action_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions.action_id IS 'Unique identifier of the action';
+
+--
+-- Name: COLUMN saga_actions.saga_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions.saga_id IS 'Saga it was done to';
+
+--
+-- Name: COLUMN saga_actions.action; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions.action IS 'retry, undo, skip, cancel or migrate';
+
+--
+-- Name: COLUMN saga_actions.step_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions.step_type IS 'Step that was skipped';
+
+--
+-- Name: COLUMN saga_actions.actor; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions.actor IS 'Who did it';
+
+--
+-- Name: COLUMN saga_actions.reason; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions.reason IS 'Why';
+
+--
+-- Name: COLUMN saga_actions.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions.created_at IS 'When';
+
+--
 -- Name: saga_instances; Type: TABLE; Schema: cloudlab; Owner: -
 --
 
@@ -2640,20 +2975,32 @@ CREATE TABLE cloudlab.saga_instances (
     tenant_id uuid NOT NULL,
     saga_id uuid DEFAULT uuidv7() NOT NULL,
     saga_type character varying(100) NOT NULL,
-    status character varying(50) DEFAULT 'started'::character varying NOT NULL,
+    definition_version integer DEFAULT 1 NOT NULL,
+    saga_key character varying(200),
+    status character varying(50) DEFAULT 'running'::character varying NOT NULL,
     current_step integer DEFAULT 0 NOT NULL,
+    pivot_step integer,
     saga_data jsonb NOT NULL,
     compensation_data jsonb,
-    lease_owner character varying(100),
-    lease_until timestamp with time zone,
+    lease_owner uuid,
     epoch integer DEFAULT 0 NOT NULL,
-    next_retry_at timestamp with time zone,
+    next_at timestamp with time zone DEFAULT now(),
     deadline_at timestamp with time zone,
+    resumed_at timestamp with time zone,
+    waiting_for character varying(100),
+    waiting_on uuid,
+    correlation_id uuid DEFAULT uuidv7() NOT NULL,
+    causation_id uuid,
+    started_by character varying(200),
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_current_step_positive CHECK ((current_step >= 0)),
-    CONSTRAINT chk_saga_status CHECK (((status)::text = ANY ((ARRAY['started'::character varying, 'completed'::character varying, 'compensating'::character varying, 'compensated'::character varying, 'failed'::character varying])::text[])))
-);
+    CONSTRAINT chk_definition_version_positive CHECK ((definition_version > 0)),
+    CONSTRAINT chk_saga_ended CHECK (((next_at IS NULL) = ((status)::text = ANY ((ARRAY['completed'::character varying, 'compensated'::character varying, 'failed'::character varying])::text[])))),
+    CONSTRAINT chk_saga_status CHECK (((status)::text = ANY ((ARRAY['running'::character varying, 'completed'::character varying, 'compensating'::character varying, 'compensated'::character varying, 'failed'::character varying])::text[]))),
+    CONSTRAINT chk_saga_waiting CHECK (((waiting_for IS NULL) = (waiting_on IS NULL)))
+)
+WITH (fillfactor='50');
 
 ALTER TABLE ONLY cloudlab.saga_instances FORCE ROW LEVEL SECURITY;
 
@@ -2682,28 +3029,46 @@ COMMENT ON COLUMN cloudlab.saga_instances.saga_id IS 'Unique identifier of the s
 COMMENT ON COLUMN cloudlab.saga_instances.saga_type IS 'Name of its definition';
 
 --
+-- Name: COLUMN saga_instances.definition_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.definition_version IS 'Version of the definition it was started with, and ends with';
+
+--
+-- Name: COLUMN saga_instances.saga_key; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.saga_key IS 'Key chosen by the starter: one saga of a name for each key, however often it is started';
+
+--
 -- Name: COLUMN saga_instances.status; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_instances.status IS 'started, compensating, or ended: completed, compensated, failed (needs a human)';
+COMMENT ON COLUMN cloudlab.saga_instances.status IS 'running, compensating, or ended: completed, compensated, failed (needs a human)';
 
 --
 -- Name: COLUMN saga_instances.current_step; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_instances.current_step IS 'Step it has reached';
+COMMENT ON COLUMN cloudlab.saga_instances.current_step IS 'Step it has reached, counted from 0';
+
+--
+-- Name: COLUMN saga_instances.pivot_step; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.pivot_step IS 'Step behind which there is only forward';
 
 --
 -- Name: COLUMN saga_instances.saga_data; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_instances.saga_data IS 'Input and what the steps have handed on';
+COMMENT ON COLUMN cloudlab.saga_instances.saga_data IS 'What it was started with';
 
 --
 -- Name: COLUMN saga_instances.compensation_data; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_instances.compensation_data IS 'What the compensations need';
+COMMENT ON COLUMN cloudlab.saga_instances.compensation_data IS 'Why it is compensated: the step that failed and its error, or who asked';
 
 --
 -- Name: COLUMN saga_instances.lease_owner; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -2712,28 +3077,58 @@ COMMENT ON COLUMN cloudlab.saga_instances.compensation_data IS 'What the compens
 COMMENT ON COLUMN cloudlab.saga_instances.lease_owner IS 'Worker that runs it now';
 
 --
--- Name: COLUMN saga_instances.lease_until; Type: COMMENT; Schema: cloudlab; Owner: -
---
-
-COMMENT ON COLUMN cloudlab.saga_instances.lease_until IS 'When another worker may take it over';
-
---
 -- Name: COLUMN saga_instances.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_instances.epoch IS 'Rises with every take-over, so that a hung worker cannot write late';
+COMMENT ON COLUMN cloudlab.saga_instances.epoch IS 'Rises with every claim and every action of an operator; who holds an older one cannot write any more';
 
 --
--- Name: COLUMN saga_instances.next_retry_at; Type: COMMENT; Schema: cloudlab; Owner: -
+-- Name: COLUMN saga_instances.next_at; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_instances.next_retry_at IS 'When the next attempt is due';
+COMMENT ON COLUMN cloudlab.saga_instances.next_at IS 'When it is due: new, retry, timer, time limit, or the end of its lease; NULL when nothing is to be done any more';
 
 --
 -- Name: COLUMN saga_instances.deadline_at; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_instances.deadline_at IS 'When it must have ended, or is compensated';
+COMMENT ON COLUMN cloudlab.saga_instances.deadline_at IS 'When it must have passed its pivot or ended, or is compensated';
+
+--
+-- Name: COLUMN saga_instances.resumed_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.resumed_at IS 'When an operator let it go on; attempts are counted from then';
+
+--
+-- Name: COLUMN saga_instances.waiting_for; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.waiting_for IS 'Type of the event it waits for';
+
+--
+-- Name: COLUMN saga_instances.waiting_on; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.waiting_on IS 'Aggregate whose event it waits for';
+
+--
+-- Name: COLUMN saga_instances.correlation_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.correlation_id IS 'Of the command that started it; the events of its steps carry it too';
+
+--
+-- Name: COLUMN saga_instances.causation_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.causation_id IS 'Event because of which it was started';
+
+--
+-- Name: COLUMN saga_instances.started_by; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances.started_by IS 'Who started it';
 
 --
 -- Name: COLUMN saga_instances.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -2753,20 +3148,20 @@ COMMENT ON COLUMN cloudlab.saga_instances.updated_at IS 'When this row last chan
 
 CREATE TABLE cloudlab.saga_steps (
     tenant_id uuid NOT NULL,
-    step_id uuid DEFAULT uuidv7() NOT NULL,
     saga_id uuid NOT NULL,
     step_number integer NOT NULL,
-    step_type character varying(100) NOT NULL,
+    step_type character varying(120) NOT NULL,
+    direction character varying(10) DEFAULT 'do'::character varying NOT NULL,
     attempt integer DEFAULT 1 NOT NULL,
     status character varying(50) DEFAULT 'pending'::character varying NOT NULL,
     started_at timestamp with time zone,
     completed_at timestamp with time zone,
+    result jsonb,
     error_message text,
-    retry_count integer DEFAULT 0 NOT NULL,
     CONSTRAINT chk_attempt_positive CHECK ((attempt > 0)),
-    CONSTRAINT chk_retry_count_positive CHECK ((retry_count >= 0)),
+    CONSTRAINT chk_step_direction CHECK (((direction)::text = ANY ((ARRAY['do'::character varying, 'undo'::character varying])::text[]))),
     CONSTRAINT chk_step_number_positive CHECK ((step_number >= 0)),
-    CONSTRAINT chk_step_status CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'running'::character varying, 'completed'::character varying, 'failed'::character varying, 'compensated'::character varying])::text[])))
+    CONSTRAINT chk_step_status CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'running'::character varying, 'completed'::character varying, 'failed'::character varying, 'unknown'::character varying, 'skipped'::character varying, 'compensated'::character varying])::text[])))
 );
 
 ALTER TABLE ONLY cloudlab.saga_steps FORCE ROW LEVEL SECURITY;
@@ -2784,12 +3179,6 @@ COMMENT ON TABLE cloudlab.saga_steps IS 'Journal of saga steps, one row for each
 COMMENT ON COLUMN cloudlab.saga_steps.tenant_id IS 'Tenant the saga works for';
 
 --
--- Name: COLUMN saga_steps.step_id; Type: COMMENT; Schema: cloudlab; Owner: -
---
-
-COMMENT ON COLUMN cloudlab.saga_steps.step_id IS 'Unique identifier of the attempt';
-
---
 -- Name: COLUMN saga_steps.saga_id; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
@@ -2799,25 +3188,31 @@ COMMENT ON COLUMN cloudlab.saga_steps.saga_id IS 'Saga it belongs to';
 -- Name: COLUMN saga_steps.step_number; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_steps.step_number IS 'Place of the step in the definition';
+COMMENT ON COLUMN cloudlab.saga_steps.step_number IS 'Place of the step in the definition; parallel steps share one';
 
 --
 -- Name: COLUMN saga_steps.step_type; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_steps.step_type IS 'Name of the step';
+COMMENT ON COLUMN cloudlab.saga_steps.step_type IS 'Name of the step, unique in its saga';
+
+--
+-- Name: COLUMN saga_steps.direction; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.direction IS 'do, or undo: its compensation';
 
 --
 -- Name: COLUMN saga_steps.attempt; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_steps.attempt IS 'Which attempt at the step, from 1';
+COMMENT ON COLUMN cloudlab.saga_steps.attempt IS 'Which attempt, from 1';
 
 --
 -- Name: COLUMN saga_steps.status; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.saga_steps.status IS 'pending, running, completed, failed or compensated';
+COMMENT ON COLUMN cloudlab.saga_steps.status IS 'pending, running, completed, failed, unknown (it may have happened), skipped by an operator, or compensated';
 
 --
 -- Name: COLUMN saga_steps.started_at; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -2832,16 +3227,16 @@ COMMENT ON COLUMN cloudlab.saga_steps.started_at IS 'When the attempt began';
 COMMENT ON COLUMN cloudlab.saga_steps.completed_at IS 'When the attempt ended';
 
 --
+-- Name: COLUMN saga_steps.result; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps.result IS 'What the step handed on';
+
+--
 -- Name: COLUMN saga_steps.error_message; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
 COMMENT ON COLUMN cloudlab.saga_steps.error_message IS 'Why it failed';
-
---
--- Name: COLUMN saga_steps.retry_count; Type: COMMENT; Schema: cloudlab; Owner: -
---
-
-COMMENT ON COLUMN cloudlab.saga_steps.retry_count IS 'Attempts that failed before this one';
 
 --
 -- Name: schema_migrations; Type: TABLE; Schema: cloudlab; Owner: -
@@ -5195,6 +5590,13 @@ ALTER TABLE ONLY cloudlab.projections
     ADD CONSTRAINT pk_projections PRIMARY KEY (projection_name);
 
 --
+-- Name: saga_actions pk_saga_actions; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_actions
+    ADD CONSTRAINT pk_saga_actions PRIMARY KEY (tenant_id, action_id);
+
+--
 -- Name: saga_instances pk_saga_instances; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -5206,7 +5608,7 @@ ALTER TABLE ONLY cloudlab.saga_instances
 --
 
 ALTER TABLE ONLY cloudlab.saga_steps
-    ADD CONSTRAINT pk_saga_steps PRIMARY KEY (tenant_id, step_id);
+    ADD CONSTRAINT pk_saga_steps PRIMARY KEY (tenant_id, saga_id, step_type, direction, attempt);
 
 --
 -- Name: schema_migrations pk_schema_migrations; Type: CONSTRAINT; Schema: cloudlab; Owner: -
@@ -5251,11 +5653,11 @@ ALTER TABLE ONLY cloudlab.events
     ADD CONSTRAINT uq_events_tenant_id_aggregate_id_event_version UNIQUE (tenant_id, aggregate_id, event_version, created_at);
 
 --
--- Name: saga_steps uq_saga_steps_saga_id_step_number_attempt; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+-- Name: saga_instances uq_saga_instances_saga_key; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
-ALTER TABLE ONLY cloudlab.saga_steps
-    ADD CONSTRAINT uq_saga_steps_saga_id_step_number_attempt UNIQUE (tenant_id, saga_id, step_number, attempt);
+ALTER TABLE ONLY cloudlab.saga_instances
+    ADD CONSTRAINT uq_saga_instances_saga_key UNIQUE (saga_key, saga_type, tenant_id);
 
 --
 -- Name: analytics_events pk_analytics_events; Type: CONSTRAINT; Schema: shop; Owner: -
@@ -5473,10 +5875,28 @@ CREATE INDEX idx_event_snapshots_subject_id ON cloudlab.event_snapshots USING bt
 CREATE INDEX idx_parked_events_projection_name_aggregate_id ON cloudlab.parked_events USING btree (projection_name, aggregate_id);
 
 --
--- Name: idx_saga_instances_type_status; Type: INDEX; Schema: cloudlab; Owner: -
+-- Name: idx_saga_actions_saga_id; Type: INDEX; Schema: cloudlab; Owner: -
 --
 
-CREATE INDEX idx_saga_instances_type_status ON cloudlab.saga_instances USING btree (tenant_id, saga_type, status);
+CREATE INDEX idx_saga_actions_saga_id ON cloudlab.saga_actions USING btree (tenant_id, saga_id);
+
+--
+-- Name: idx_saga_instances_failed; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_saga_instances_failed ON cloudlab.saga_instances USING btree (tenant_id, saga_id) WHERE ((status)::text = 'failed'::text);
+
+--
+-- Name: idx_saga_instances_live; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_saga_instances_live ON cloudlab.saga_instances USING btree (saga_type, definition_version, tenant_id, next_at) WHERE (next_at IS NOT NULL);
+
+--
+-- Name: idx_saga_instances_waiting_on; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_saga_instances_waiting_on ON cloudlab.saga_instances USING btree (tenant_id, waiting_on) WHERE (waiting_on IS NOT NULL);
 
 --
 -- Name: uq_shard_identity_single_row; Type: INDEX; Schema: cloudlab; Owner: -
@@ -5818,6 +6238,13 @@ ALTER TABLE ONLY cloudlab.projection_workers
     ADD CONSTRAINT fk_projection_workers_projection_name FOREIGN KEY (projection_name) REFERENCES cloudlab.projections(projection_name) ON DELETE CASCADE;
 
 --
+-- Name: saga_actions fk_saga_actions_saga_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_actions
+    ADD CONSTRAINT fk_saga_actions_saga_id FOREIGN KEY (tenant_id, saga_id) REFERENCES cloudlab.saga_instances(tenant_id, saga_id) ON DELETE CASCADE;
+
+--
 -- Name: saga_steps fk_saga_steps_saga_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -6057,6 +6484,12 @@ CREATE POLICY platform_policy ON cloudlab.idempotency_keys FOR SELECT TO platfor
 CREATE POLICY platform_policy ON cloudlab.parked_events FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: saga_actions platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.saga_actions FOR SELECT TO platform_worker USING (true);
+
+--
 -- Name: saga_instances platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
@@ -6097,6 +6530,18 @@ CREATE POLICY rebuild_policy ON cloudlab.parked_events TO cloudlab_owner USING (
 --
 
 CREATE POLICY rotation_policy ON cloudlab.subject_keys FOR UPDATE TO platform_worker USING (true) WITH CHECK (true);
+
+--
+-- Name: saga_instances runner_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY runner_policy ON cloudlab.saga_instances FOR UPDATE TO platform_worker USING (true) WITH CHECK (true);
+
+--
+-- Name: saga_actions; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.saga_actions ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: saga_instances; Type: ROW SECURITY; Schema: cloudlab; Owner: -
@@ -6151,6 +6596,12 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.idempotency_keys AS RESTRICTIV
 --
 
 CREATE POLICY tenant_isolation_policy ON cloudlab.parked_events AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: saga_actions tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.saga_actions AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
 -- Name: saga_instances tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -6217,6 +6668,12 @@ CREATE POLICY user_data_policy ON cloudlab.idempotency_keys TO application_reado
 --
 
 CREATE POLICY user_data_policy ON cloudlab.parked_events TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: saga_actions user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.saga_actions TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
 
 --
 -- Name: saga_instances user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -7073,6 +7530,15 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.projection_workers TO platfo
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.projections TO platform_worker;
 
 --
+-- Name: TABLE saga_actions; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.saga_actions TO application_readonly;
+GRANT SELECT,INSERT ON TABLE cloudlab.saga_actions TO application_readwrite;
+GRANT SELECT,INSERT ON TABLE cloudlab.saga_actions TO application_admin;
+GRANT SELECT ON TABLE cloudlab.saga_actions TO platform_worker;
+
+--
 -- Name: TABLE saga_instances; Type: ACL; Schema: cloudlab; Owner: -
 --
 
@@ -7080,6 +7546,30 @@ GRANT SELECT ON TABLE cloudlab.saga_instances TO application_readonly;
 GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_instances TO application_readwrite;
 GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_instances TO application_admin;
 GRANT SELECT ON TABLE cloudlab.saga_instances TO platform_worker;
+
+--
+-- Name: COLUMN saga_instances.lease_owner; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(lease_owner) ON TABLE cloudlab.saga_instances TO platform_worker;
+
+--
+-- Name: COLUMN saga_instances.epoch; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(epoch) ON TABLE cloudlab.saga_instances TO platform_worker;
+
+--
+-- Name: COLUMN saga_instances.next_at; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(next_at) ON TABLE cloudlab.saga_instances TO platform_worker;
+
+--
+-- Name: COLUMN saga_instances.updated_at; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(updated_at) ON TABLE cloudlab.saga_instances TO platform_worker;
 
 --
 -- Name: TABLE saga_steps; Type: ACL; Schema: cloudlab; Owner: -

@@ -16,6 +16,7 @@ from cloudlab.cli import (
     migrate,
     partition,
     projection,
+    saga,
     status,
     tenant,
     terminal,
@@ -59,6 +60,7 @@ app.add_typer(partition.app, name="partition")
 app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.add_typer(projection.app, name="projection")
+app.add_typer(saga.app, name="saga")
 
 
 def main() -> None:

@@ -1,0 +1,19 @@
+"""Sagas: long transactions of several steps, each of which can be undone. See docs/guides/sagas.md."""
+
+from cloudlab.sagas.definition import Backoff, Call, Each, Parallel, Running, Saga, Sleep, Step, Wait
+from cloudlab.sagas.starting import SagaState, find, start
+
+__all__ = [
+    "Backoff",
+    "Call",
+    "Each",
+    "Parallel",
+    "Running",
+    "Saga",
+    "SagaState",
+    "Sleep",
+    "Step",
+    "Wait",
+    "find",
+    "start",
+]

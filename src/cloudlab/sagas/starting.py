@@ -1,0 +1,136 @@
+"""Starting a saga in the transaction of whatever makes it necessary, and looking how it stands.
+
+Standard: §3.3 Saga State Management
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from cloudlab.errors import CloudLabError, InvalidInput
+from cloudlab.events.store import as_json
+from cloudlab.sagas.definition import Running, Saga, Wait, aggregate_of
+from cloudlab.session import Session
+from cloudlab.values import Cause, uuid7
+
+
+async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | None = None) -> UUID:
+    """Start a saga when this session commits; a worker takes it from there.
+
+    Args:
+        s: The session; its cause becomes the saga's, whose events carry the same correlation id.
+        saga: What to do.
+        data: What the steps need: text, whole numbers, ids, times, lists and mappings of those.
+        key: One saga of a name for each key in a tenant: started again with the same data, the first is returned.
+
+    Returns:
+        The saga's id.
+
+    Raises:
+        KeyReused: A saga of this name was started under the key with other data.
+        InvalidInput: The data holds a float, or does not say whose event a step waits for.
+
+    Cost: one round trip with a key, none of its own without.
+    """
+    saga_id, cause = uuid7(), s.metadata
+    text = as_json(data)
+    running = Running(saga_id, s.tenant_id, json.loads(text), {})
+    for part in saga.parts:
+        if isinstance(part, Wait) and part.of is None:
+            aggregate_of(part, running)
+    s.note_append()
+    parameters: dict[str, object] = {
+        "saga_id": saga_id,
+        "name": saga.name,
+        "version": saga.version,
+        "key": key,
+        "pivot": saga.pivot,
+        "data": text,
+        "deadline": saga.deadline,
+        "correlation_id": cause["correlation_id"],
+        "causation_id": cause.get("causation_id"),
+        "actor": cause.get("actor"),
+    }
+    if key is None:
+        s.queue(_START, **parameters)
+        return saga_id
+    ((started,),) = await s.fetch_tuples(_START, **parameters)
+    return started
+
+
+_START = """
+    SELECT /* sagas.start */ start_saga(
+        %(saga_id)s::uuid, %(name)s::varchar, %(version)s::integer, %(key)s::varchar, %(pivot)s::integer,
+        %(data)s::jsonb, %(deadline)s::interval, %(correlation_id)s::uuid, %(causation_id)s::uuid, %(actor)s::varchar)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A saga to be started where that is the whole transaction."""
+
+    saga: Saga
+    data: Mapping[str, Any]
+    key: str | None
+    cause: Cause
+
+
+async def start_each(s: Session, starts: Sequence[Start]) -> list[UUID | CloudLabError]:
+    """Start several sagas; what is wrong with one fails none of the others."""
+    outcomes: list[UUID | CloudLabError] = []
+    for each in starts:
+        try:
+            outcomes.append(await start(s.because(each.cause), each.saga, each.data, key=each.key))
+        except InvalidInput as error:  # refused before anything was sent
+            outcomes.append(error)
+    return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class SagaState:
+    """A saga as it stands; `next_at` is None once nothing is to be done any more."""
+
+    saga_id: UUID
+    saga_type: str
+    definition_version: int
+    saga_key: str | None
+    status: str
+    current_step: int
+    saga_data: dict[str, Any]
+    compensation_data: dict[str, Any] | None
+    lease_owner: UUID | None
+    next_at: datetime | None
+    deadline_at: datetime | None
+    waiting_for: str | None
+    correlation_id: UUID
+    started_by: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is completed, compensated, or waits for a human."""
+        return self.status in {"completed", "compensated", "failed"}
+
+
+async def find(s: Session, saga_id: UUID) -> SagaState:
+    """Return a saga of the session's tenant. Cost: one round trip.
+
+    Raises:
+        NotFound: There is none.
+    """
+    return await s.fetch_one(
+        SagaState,
+        """
+        SELECT /* sagas.find */ g.saga_id, g.saga_type, g.definition_version, g.saga_key, g.status, g.current_step,
+               g.saga_data, g.compensation_data, g.lease_owner, nullif(g.next_at, 'infinity') AS next_at, g.deadline_at,
+               g.waiting_for, g.correlation_id, g.started_by, g.created_at, g.updated_at
+        FROM saga_instances AS g
+        WHERE g.tenant_id = %(tenant_id)s::uuid AND g.saga_id = %(saga_id)s::uuid
+        """,
+        tenant_id=s.tenant_id,
+        saga_id=saga_id,
+    )
