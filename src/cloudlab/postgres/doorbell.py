@@ -46,7 +46,7 @@ class Doorbell:
                 self._again.discard(url)
                 try:
                     async with self._pools.transaction(url) as transaction:
-                        await transaction.execute("SELECT /* doorbell.ring */ pg_notify('cloudlab_feed', '')")
+                        transaction.queue("SELECT /* doorbell.ring */ pg_notify('cloudlab_feed', '')")
                 except CloudLabError as error:
                     log.warning("the doorbell did not ring; readers look by themselves", extra={"error": repr(error)})
                     return

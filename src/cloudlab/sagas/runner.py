@@ -67,6 +67,10 @@ class Runner:
         """How many sagas this worker is at work on."""
         return len(self._held)
 
+    def wake(self) -> None:
+        """Look for work now: somebody in this process has started a saga."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Claim and drive until cancelled, then give back what is under way."""
         try:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
 from cloudlab.config import Config
 from cloudlab.errors import ConfigError, TimedOut
@@ -34,16 +35,19 @@ class Sagas:
         self.definitions = tuple(definitions)
         self.worker_id = uuid7()
         self._config, self._pools, self._sessions = config, pools, sessions
+        self._runners: dict[str, WeakSet[Runner]] = {}
 
     def runner(
         self, shard: str, *, lease_seconds: float = LEASE_SECONDS, slots: int = SLOTS, at: At = nowhere
     ) -> Runner:
         """Return what runs the sagas of one shard in this process; see Runner for the arguments."""
         url = shard_config(self._config, shard).urls.worker_url
-        return Runner(
+        runner = Runner(
             self._pools, url, self._sessions, self.definitions, self.worker_id,
             lease_seconds=lease_seconds, slots=slots, at=at,
         )  # fmt: skip
+        self._runners.setdefault(shard, WeakSet()).add(runner)
+        return runner
 
     async def start(
         self, tenant: Tenant, saga: Saga, data: Mapping[str, Any], *, key: str | None = None, cause: Cause | None = None
@@ -52,7 +56,10 @@ class Sagas:
 
         Arguments, result and errors are those of `sagas.start`.
         """
-        return await self._sessions.combine(tenant, start_each, Start(saga, data, key, cause or Cause()))
+        saga_id = await self._sessions.combine(tenant, start_each, Start(saga, data, key, cause or Cause()))
+        for runner in self._runners.get(tenant.shard, ()):
+            runner.wake()
+        return saga_id
 
     async def ended(self, tenant: Tenant, saga_id: UUID, *, within_seconds: float = 60.0) -> SagaState:
         """Wait until a saga has ended, and return how. A worker must be running.
