@@ -223,8 +223,8 @@ _READ = """
     LIMIT %(limit)s::integer
 """
 _READ_BACKWARD = """
-    SELECT /* events.read_stream_backward */ e.event_position, e.event_id, e.event_type, e.event_version, e.event_data::text,
-           e.metadata::text, e.created_at
+    SELECT /* events.read_stream_backward */ e.event_position, e.event_id, e.event_type, e.event_version,
+           e.event_data::text, e.metadata::text, e.created_at
     FROM events AS e
     WHERE e.tenant_id = %(tenant_id)s::uuid AND e.aggregate_id = %(aggregate_id)s::uuid
       AND e.aggregate_type = %(aggregate_type)s AND e.event_version < %(after_version)s::integer
