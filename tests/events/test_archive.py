@@ -19,7 +19,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from cloudlab.config import Config, DatabaseUrls
-from cloudlab.errors import Conflict, InvalidInput, InvariantBroken, NotFound, VersionConflict
+from cloudlab.errors import Conflict, InvalidInput, InvariantBroken, NotFound, ProjectionFailed, VersionConflict
 from cloudlab.events import archive, history, store
 from cloudlab.events.archive import Place
 from cloudlab.platform import Platform
@@ -27,6 +27,7 @@ from cloudlab.postgres.pool import Pools
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from cloudlab.values import Event, NewEvent, Stream
 from fixtures.commands import cloudlab, start, write_config
+from fixtures.counting import model
 
 OLD = date(2024, 2, 1)
 HAPPENED = NewEvent("Happened", {"n": 1})
@@ -250,6 +251,18 @@ async def test_appends_and_readers_notice_nothing(platform: Platform, acme: Tena
     await asyncio.gather(appender(1), appender(2), reader(), mover())
     assert appended > 20
     assert slowest < 2
+
+
+async def test_a_projection_that_needs_an_archived_month_says_so(platform: Platform, acme: Tenant, past: list[Stream]):
+    await archive.archive_month(urls(platform, acme), OLD)
+    late = model()
+    for _ in range(4):
+        with pytest.raises(ProjectionFailed, match="are archived"):
+            await platform.readers.run_once(acme.shard, late)
+    lanes = [lane for lane in await platform.readers.progress(acme.shard) if lane.projection_name == late.name]
+    assert "are archived" in (lanes[0].last_error or "")
+    assert [lane.failed_attempts for lane in lanes] == [0] * len(lanes)
+    assert await platform.readers.parked(acme.shard) == []
 
 
 @asynccontextmanager

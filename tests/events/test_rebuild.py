@@ -2,20 +2,23 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
 from cloudlab.config import Config
-from cloudlab.errors import InvalidInput
+from cloudlab.errors import InvalidInput, ProjectionFailed
 from cloudlab.events.projections import InlineProjection, ReadModel
 from cloudlab.platform import Platform
 from cloudlab.postgres.pool import Pools
+from cloudlab.session import Session
 from cloudlab.shop import catalog, invariants, orders, readmodels
 from cloudlab.tenancy.tenants import Tenant
-from cloudlab.values import Money
+from cloudlab.values import Event, Money
 from cloudlab.worker import Worker
-from fixtures.counting import TOUCHED, counts, inline, make_table, model, sql_model, streams, touch
+from fixtures.counting import TOUCHED, count, counts, inline, make_table, model, sql_model, streams, touch
 
 
 async def spoil(config: Config, tenant: Tenant, schema: str) -> None:
@@ -155,6 +158,52 @@ async def test_an_inline_model_is_rebuilt_under_writers_without_losing_or_doubli
         stop.set()
         await asyncio.gather(*writers)
         assert await counts(platform, acme) == touches
+
+
+async def test_an_inline_model_that_cannot_take_an_event_stays_as_it_is(config: Config):
+    await make_table(config)
+    following = inline()
+    async with Platform.open(config, projections=[]) as without:
+        acme = await without.create_tenant("acme")
+        some = streams(3)
+        await touch(without, acme, some[:1])
+        await touch(without, acme, some[:1], poison="yes")
+        await touch(without, acme, some[1:])
+    async with Platform.open(config, projections=[following]) as platform:
+        late = streams(1)
+        await touch(platform, acme, late)
+        live = {late[0].aggregate_id: 1}
+        for _ in range(2):
+            with pytest.raises(
+                ProjectionFailed, match=rf"cannot apply event \d+ \(Touched\) of {some[0].aggregate_id}"
+            ):
+                await platform.readers.rebuild(following)
+            assert await counts(platform, acme) == live
+    mended = replace(following, apply=tolerant)
+    async with Platform.open(config, projections=[mended]) as platform:
+        await platform.readers.rebuild(mended)
+        assert await counts(platform, acme) == live | {s.aggregate_id: 1 for s in some[1:]} | {some[0].aggregate_id: 2}
+        assert await leftovers(config) == []
+
+
+async def tolerant(s: Session, events: Sequence[Event]) -> None:
+    await count(s, [replace(event, event_data={}) for event in events])
+
+
+async def test_a_rebuild_leaves_a_paused_projection_paused(config: Config):
+    await make_table(config)
+    following = model()
+    async with Platform.open(config, projections=[following]) as platform:
+        acme = await platform.create_tenant("acme")
+        await touch(platform, acme, streams(5))
+        await Worker(platform).run_until_caught_up()
+        other = next(shard.name for shard in config.shards if shard.name != acme.shard)
+        await platform.readers.pause(acme.shard, "touch_counts")
+        await platform.readers.rebuild(following)
+        states = {
+            shard: {lane.state for lane in await platform.readers.progress(shard)} for shard in (acme.shard, other)
+        }
+        assert states == {acme.shard: {"paused"}, other: {"live"}}
 
 
 async def test_a_rebuild_that_was_cut_off_goes_on_where_it_stood(config: Config):

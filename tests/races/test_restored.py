@@ -3,7 +3,6 @@
 Standard: §3.2 Event Store Schema
 """
 
-import subprocess
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,21 +15,6 @@ from fixtures.postgres import Cluster
 from races.following import append, following, urls, writing
 
 CHECKPOINT = "SELECT event_position FROM cloudlab.projection_checkpoints WHERE projection_name = 'audit'"
-
-
-def copy_database(cluster: Cluster, source: str, target: str, file: Path) -> None:
-    """Dump one database and restore it into another, empty one."""
-
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [cluster.binaries.program(program), *arguments],
-            env=cluster.binaries.environment(),
-            check=True,
-            capture_output=True,
-        )
-
-    run("pg_dump", "--format=custom", f"--file={file}", f"--dbname={cluster.url(source, 'postgres')}")
-    run("pg_restore", "--exit-on-error", f"--dbname={cluster.url(target, 'postgres')}", str(file))
 
 
 async def test_a_restored_database_goes_on_with_the_same_checkpoints(
@@ -54,7 +38,7 @@ async def test_a_restored_database_goes_on_with_the_same_checkpoints(
             await append(conn, uuid4(), count=5)
     source = str(conninfo_to_dict(shard.worker_url)["dbname"])
     with postgres.database("restored") as name:
-        copy_database(postgres, source, name, tmp_path / "dump")
+        postgres.copy(source, name, tmp_path / "dump")
         restored = postgres.urls(name)
         with psycopg.connect(restored.worker_url) as worker:
             ((cursor,),) = worker.execute(CHECKPOINT).fetchall()

@@ -1,7 +1,6 @@
 """A shard restored to an earlier time: what ran ahead in the cache and in ClickHouse is forgotten."""
 
 import dataclasses
-import subprocess
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -21,16 +20,7 @@ def copied(cluster: Cluster, config: Config, tenant: Tenant, target: str, file: 
     """Dump the tenant's shard, restore it into another database, and return a configuration that names that one."""
     (shard,) = [each for each in config.shards if each.name == tenant.shard]
     source = str(conninfo_to_dict(shard.urls.worker_url)["dbname"])
-    for program, arguments in {
-        "pg_dump": ["--format=custom", f"--file={file}", f"--dbname={cluster.url(source, 'postgres')}"],
-        "pg_restore": ["--exit-on-error", f"--dbname={cluster.url(target, 'postgres')}", str(file)],
-    }.items():
-        subprocess.run(
-            [cluster.binaries.program(program), *arguments],
-            env=cluster.binaries.environment(),
-            check=True,
-            capture_output=True,
-        )
+    cluster.copy(source, target, file)
     shards = tuple(
         dataclasses.replace(each, urls=cluster.urls(target)) if each.name == tenant.shard else each
         for each in config.shards

@@ -1,11 +1,13 @@
 """Where settings come from, and what is said about wrong ones."""
 
+import ast
 import base64
 import json
 from pathlib import Path
 
 import pytest
 
+import cloudlab
 from cloudlab import config
 from cloudlab.errors import ConfigError
 from cloudlab.postgres.pool import secure
@@ -121,6 +123,18 @@ def test_nothing_at_all_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_server_elsewhere_is_verified(url: str, mode: str | None):
     found = dict(part.split("=", 1) for part in secure(url).split())
     assert found.get("sslmode") == mode
+
+
+def test_every_connection_of_the_package_verifies_its_server():
+    opened = {
+        f"{path.name}:{call.lineno}": ast.unparse(call)
+        for path in Path(cloudlab.__file__).parent.rglob("*.py")
+        if path.parent.name != "embedded"
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Connection.connect", "AsyncConnection.connect")
+    }
+    assert len(opened) >= 3
+    assert {where: call for where, call in opened.items() if "secure(" not in call} == {}
 
 
 KEYS = base64.b64encode(b"1" * 32).decode(), base64.b64encode(b"2" * 32).decode()

@@ -955,6 +955,7 @@ CREATE FUNCTION cloudlab.finish_rebuild(p_name character varying, p_tables text[
     AS $$
 DECLARE
     v_copy_name constant varchar := p_name || '@rebuild';
+    v_state varchar;
     v_schema text;
     v_copy text;
     v_table text;
@@ -975,9 +976,9 @@ BEGIN
                    (SELECT coalesce(max(l.lease_epoch), 0) + 1 FROM projection_checkpoints l
                     WHERE l.projection_name IN (p_name, v_copy_name)) AS lease_epoch
             FROM projection_checkpoints c WHERE c.projection_name = v_copy_name;
-        DELETE FROM projections p WHERE p.projection_name = p_name;
-        INSERT INTO projections (projection_name, lane_count)
-        SELECT p_name, p.lane_count FROM projections p WHERE p.projection_name = v_copy_name;
+        DELETE FROM projections p WHERE p.projection_name = p_name RETURNING p.state INTO v_state;
+        INSERT INTO projections (projection_name, lane_count, state)
+        SELECT p_name, p.lane_count, coalesce(v_state, 'live') FROM projections p WHERE p.projection_name = v_copy_name;
         INSERT INTO projection_checkpoints (projection_name, lane, epoch, event_position, lease_epoch)
         SELECT p_name, r.lane, r.epoch, r.event_position, r.lease_epoch FROM rebuilt r;
         UPDATE parked_events k SET projection_name = p_name WHERE k.projection_name = v_copy_name;
@@ -2858,7 +2859,7 @@ CREATE TABLE cloudlab.projections (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_projections_lane_count_power_of_two CHECK ((((lane_count >= 1) AND (lane_count <= 256)) AND ((lane_count & (lane_count - 1)) = 0))),
-    CONSTRAINT chk_projections_state CHECK (((state)::text = ANY ((ARRAY['live'::character varying, 'paused'::character varying])::text[])))
+    CONSTRAINT chk_projections_state CHECK (((state)::text = ANY ((ARRAY['live'::character varying, 'paused'::character varying, 'swapping'::character varying])::text[])))
 );
 
 --
@@ -2883,7 +2884,7 @@ COMMENT ON COLUMN cloudlab.projections.lane_count IS 'Into how many lanes its st
 -- Name: COLUMN projections.state; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.projections.state IS 'Whether its workers go on (live) or stand still (paused)';
+COMMENT ON COLUMN cloudlab.projections.state IS 'Whether its workers go on (live), stand still (paused), or do so for a rebuild''s swap only (swapping)';
 
 --
 -- Name: COLUMN projections.created_at; Type: COMMENT; Schema: cloudlab; Owner: -

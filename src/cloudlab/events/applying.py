@@ -43,8 +43,8 @@ async def apply_next(holder: Holder, stores: Stores, lane: Lane, *, beyond_horiz
         log.warning(
             "projection failed", extra={"projection": holder.projection.name, "lane": lane.lane, "error": repr(error)}
         )
-        if begun:
-            await holder.record_failure(lane, error, counts=not _is_outage(error))
+        if begun or not _is_outage(error):
+            await holder.record_failure(lane, error, counts=bool(begun) and not _is_outage(error))
         raise ProjectionFailed(f"projection {holder.projection.name}, lane {lane.lane}: {error!r}") from error
 
 

@@ -25,6 +25,7 @@ from psycopg.rows import class_row
 
 from cloudlab.config import DatabaseUrls
 from cloudlab.errors import Conflict, InvalidInput, InvariantBroken, NotFound, TimedOut, from_postgres
+from cloudlab.postgres.pool import secure
 from cloudlab.schema.locks import Connection, one_runner, patiently
 
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
@@ -196,7 +197,7 @@ async def fingerprint(worker: Connection, month: date) -> Fingerprint:
 async def _connect(url: str) -> AsyncGenerator[Connection]:
     """Yield an autocommit connection whose errors come out as CloudLab's."""
     try:
-        async with await AsyncConnection.connect(url, autocommit=True) as conn:
+        async with await AsyncConnection.connect(secure(url), autocommit=True) as conn:
             yield conn
     except psycopg.Error as error:
         raise from_postgres(error) from error

@@ -20,7 +20,7 @@ from cloudlab.errors import InvalidInput, LeaseLost, ProjectionFailed, TimedOut
 from cloudlab.events.applying import REBUILD, apply_next
 from cloudlab.events.lanes import Holder, Lane
 from cloudlab.events.projections import LANES, Following, InlineProjection, Projection, ReadModel, Stores
-from cloudlab.events.steering import progress
+from cloudlab.events.steering import ParkedEvent, parked, progress
 from cloudlab.postgres.pool import Pools
 from cloudlab.postgres.transaction import Transaction
 
@@ -65,6 +65,8 @@ class Rebuild:
                 await self._begin(shard)
             await self._catch_up(stores)
             if isinstance(projection, InlineProjection):
+                for shard in self.shards:
+                    await self._refuse_parked(shard)
                 waits = [await self._swap(shard, stores) for shard in self.shards]
             else:
                 waits = await self._swap_paused(stores)
@@ -88,6 +90,8 @@ class Rebuild:
         return replace(projection, name=projection.name + REBUILD)
 
     async def _begin(self, shard: ShardConfig) -> None:
+        if self._is_inline and await self._parked(shard):
+            await self._clear(shard)  # it lacks what it has parked, and nothing else would bring that back
         async with self.pools.transaction(shard.urls.owner_url) as transaction:
             transaction.queue(
                 """
@@ -168,27 +172,27 @@ class Rebuild:
 
     async def _swap_paused(self, stores: Stores) -> list[float]:
         """Hold the live projection while the copy passes it, then swap; it goes on as the copy."""
-        states: list[ShardConfig] = []
         try:
             for shard in self.shards:
-                await self._set_state(shard, "paused")
-                states.append(shard)
+                await self._set_state(shard, "live", "swapping")
             await self._catch_up(stores)
             if isinstance(self.projection, Projection):
                 await self._exchange(stores.analytics)
             return [await self._swap(shard, stores) for shard in self.shards]
         finally:
-            for shard in states:
-                await self._set_state(shard, "live")
+            for shard in self.shards:
+                await self._set_state(shard, "swapping", "live")
 
-    async def _set_state(self, shard: ShardConfig, state: str) -> None:
+    async def _set_state(self, shard: ShardConfig, earlier: str, state: str) -> None:
+        """Change the state unless it is another: a projection that somebody has paused stays paused."""
         async with self.pools.transaction(shard.urls.owner_url) as transaction:
             transaction.queue(
                 """
                 UPDATE /* rebuild.set_state */ cloudlab.projections
-                SET state = %(state)s WHERE projection_name = %(name)s
+                SET state = %(state)s WHERE projection_name = %(name)s AND state = %(earlier)s
                 """,
                 name=self.projection.name,
+                earlier=earlier,
                 state=state,
             )
             transaction.queue(
@@ -226,6 +230,7 @@ class Rebuild:
             # Whoever wrote to the live tables has committed, or we would not have them; whoever has appended and not
             # yet written waits for us and then writes to the new ones. So what is visible now is what was missing.
             await self._catch_up_on(shard, stores, beyond_horizon=True)
+            await self._refuse_parked(shard)
         await transaction.execute(
             """
             SELECT /* rebuild.swap */ cloudlab.finish_rebuild(
@@ -237,6 +242,18 @@ class Rebuild:
         )
         await transaction.commit()
         return time.monotonic() - started
+
+    async def _refuse_parked(self, shard: ShardConfig) -> None:
+        """Keep the live tables of an inline projection: it parks nothing, so what the copy has parked would be lost."""
+        for event in await self._parked(shard):
+            raise ProjectionFailed(
+                f"projection {self.projection.name} cannot apply event {event.event_position} ({event.event_type}) of "
+                f"{event.aggregate_id}: {event.last_error}",
+                hint="The live tables are as they were. Mend the projection and rebuild it again.",
+            )
+
+    async def _parked(self, shard: ShardConfig) -> list[ParkedEvent]:
+        return await parked(self.pools, shard.urls.worker_url, self._copy().name, limit=1)
 
     @asynccontextmanager
     async def _analytics_copy(self) -> AsyncGenerator[Analytics]:

@@ -4,7 +4,7 @@ Standard: §3.1 Eventual Consistency (AP from CAP)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
@@ -170,13 +170,10 @@ async def retry_stream(pools: Pools, worker_url: str, stores: Stores, projection
 
 
 async def _parked_events(transaction: Transaction, name: str, aggregate_id: UUID) -> list[Event]:
-    def event(epoch: int, **columns: object) -> Event:
-        return replace(Event(**columns), epoch=epoch)  # pyright: ignore[reportArgumentType]
-
     result = await transaction.execute(
         """
-        SELECT /* steering.retry_stream */ i.epoch, e.event_position, e.event_id, e.tenant_id, e.aggregate_type,
-               e.aggregate_id, e.event_type, e.event_version, e.event_data, e.metadata, e.created_at
+        SELECT /* steering.retry_stream */ e.event_position, e.event_id, e.tenant_id, e.aggregate_type,
+               e.aggregate_id, e.event_type, e.event_version, e.event_data, e.metadata, e.created_at, i.epoch
         FROM cloudlab.parked_events AS k
         JOIN cloudlab.events AS e ON e.event_position = k.event_position
         CROSS JOIN cloudlab.shard_identity AS i
@@ -187,7 +184,7 @@ async def _parked_events(transaction: Transaction, name: str, aggregate_id: UUID
         name=name,
         aggregate_id=aggregate_id,
     )
-    return result.rows(event)
+    return result.rows(Event)
 
 
 async def _apply(transaction: Transaction, stores: Stores, projection: Following, events: Sequence[Event]) -> None:

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
 from cloudlab.errors import CloudLabError, MigrationError, from_postgres
+from cloudlab.postgres.pool import secure
 from cloudlab.schema.files import Migration, Section
 from cloudlab.schema.history import Entry
 from cloudlab.schema.locks import Connection, Waits, one_runner, patiently
@@ -64,7 +65,7 @@ async def connect(database: str | Connection) -> AsyncGenerator[Connection]:
     """
     try:
         if isinstance(database, str):
-            conn = await AsyncConnection.connect(_runner_url(database), autocommit=True, prepare_threshold=None)
+            conn = await AsyncConnection.connect(_runner_url(secure(database)), autocommit=True, prepare_threshold=None)
             async with conn:
                 yield conn
         elif database.autocommit:

@@ -13,12 +13,12 @@ CREATE TABLE projections (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pk_projections PRIMARY KEY (projection_name),
     CONSTRAINT chk_projections_lane_count_power_of_two CHECK (lane_count BETWEEN 1 AND 256 AND lane_count & (lane_count - 1) = 0),
-    CONSTRAINT chk_projections_state CHECK (state IN ('live', 'paused'))
+    CONSTRAINT chk_projections_state CHECK (state IN ('live', 'paused', 'swapping'))
 );
 COMMENT ON TABLE projections IS 'Readers of the feed of this shard';
 COMMENT ON COLUMN projections.projection_name IS 'Name of the projection; with @rebuild behind it, the copy that is being built beside it';
 COMMENT ON COLUMN projections.lane_count IS 'Into how many lanes its streams are divided; a power of two';
-COMMENT ON COLUMN projections.state IS 'Whether its workers go on (live) or stand still (paused)';
+COMMENT ON COLUMN projections.state IS 'Whether its workers go on (live), stand still (paused), or do so for a rebuild''s swap only (swapping)';
 COMMENT ON COLUMN projections.created_at IS 'When it first ran here';
 COMMENT ON COLUMN projections.updated_at IS 'When this row last changed';
 CREATE TRIGGER trg_projections_updated_at BEFORE UPDATE ON projections

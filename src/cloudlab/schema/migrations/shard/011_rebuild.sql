@@ -123,6 +123,7 @@ CREATE FUNCTION finish_rebuild(p_name varchar, p_tables text[], p_inline boolean
     AS $$
 DECLARE
     v_copy_name constant varchar := p_name || '@rebuild';
+    v_state varchar;
     v_schema text;
     v_copy text;
     v_table text;
@@ -143,9 +144,9 @@ BEGIN
                    (SELECT coalesce(max(l.lease_epoch), 0) + 1 FROM projection_checkpoints l
                     WHERE l.projection_name IN (p_name, v_copy_name)) AS lease_epoch
             FROM projection_checkpoints c WHERE c.projection_name = v_copy_name;
-        DELETE FROM projections p WHERE p.projection_name = p_name;
-        INSERT INTO projections (projection_name, lane_count)
-        SELECT p_name, p.lane_count FROM projections p WHERE p.projection_name = v_copy_name;
+        DELETE FROM projections p WHERE p.projection_name = p_name RETURNING p.state INTO v_state;
+        INSERT INTO projections (projection_name, lane_count, state)
+        SELECT p_name, p.lane_count, coalesce(v_state, 'live') FROM projections p WHERE p.projection_name = v_copy_name;
         INSERT INTO projection_checkpoints (projection_name, lane, epoch, event_position, lease_epoch)
         SELECT p_name, r.lane, r.epoch, r.event_position, r.lease_epoch FROM rebuilt r;
         UPDATE parked_events k SET projection_name = p_name WHERE k.projection_name = v_copy_name;
