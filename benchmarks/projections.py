@@ -1,13 +1,12 @@
 """Projections: events applied exactly once, the time from commit to projection, and a rebuild under load."""
 
 import asyncio
-import json
+import os
 import random
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
 from benchmarks.lab import Lab, numbered
 from benchmarks.measure import Pace, Row, Spread, Target, percentile_ms
@@ -194,8 +193,7 @@ def _any_stream() -> Stream:
 async def _workers(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     """Let two worker processes, then four, then one share a projection: who has which lanes, and how fast they are."""
     count = 10_000 if pace.quick else 50_000
-    config = lab.folder / "cloudlab.toml"
-    config.write_text(_toml(lab))
+    environment = {**os.environ, "CLOUDLAB_STATE_DIR": str(lab.folder / "stack")}
     expected = 0
     lab.run("TRUNCATE shop.bench_touches")
     async with lab.platform(8) as platform:
@@ -203,7 +201,7 @@ async def _workers(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
         lab.run("TRUNCATE shop.bench_touches")
         for number in (2, 4, 1):
             processes = [
-                await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.follower", str(config))
+                await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.follower", env=environment)
                 for _ in range(number)
             ]
             try:
@@ -226,22 +224,6 @@ async def _workers(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
                 NAME, f"workers: {number}, the pause of claiming included", " events/s", Spread.of([count / seconds]),
                 detail=f"lanes of each worker: {owners}; {expected:,} events so far, each applied once",
             )  # fmt: skip
-
-
-def _toml(lab: Lab) -> str:
-    def section(head: str, values: dict[str, object]) -> str:
-        return "\n".join([head, *(f"{name} = {json.dumps(value)}" for name, value in values.items())])
-
-    config = lab.config
-    shards = [{"name": each.name, "region": each.region, **asdict(each.urls)} for each in config.shards]
-    return "\n".join(
-        [
-            section("[control]", asdict(config.control)),
-            *(section("[[shards]]", shard) for shard in shards),
-            section("[cache]", {"url": config.cache_url}),
-            section("[analytics]", {"url": config.analytics_url}),
-        ]
-    )
 
 
 async def _shared(platform: Platform, lab: Lab, workers: int) -> str:

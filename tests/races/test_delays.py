@@ -17,7 +17,7 @@ from cloudlab.platform import Platform
 from cloudlab.tenancy.tenants import Tenant
 from races.following import Connection, Page, append, following, urls, writing
 
-IDLE_SECONDS = 3
+IDLE_SECONDS = 10
 ALLOWED_SECONDS = 0.05
 
 
