@@ -8,7 +8,7 @@ Standard: §3.3 Saga State Management
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -19,7 +19,9 @@ from cloudlab.events.store import as_json
 from cloudlab.sagas.definition import Call, Running, Saga, Sleep, Step, Unit, Wait, may_pass
 from cloudlab.sagas.history import Claimed, Direction, Entry, History
 from cloudlab.sagas.journal import ENDED, MOST_TOGETHER, Sessions, Turn, Write, saga_of, take_turns
+from cloudlab.sagas.stretches import Stretch
 from cloudlab.sagas.waiting import cause_of, look
+from cloudlab.session import Session
 
 FOR_EVER: Final = float("inf")
 _SHORT_PAUSE_SECONDS = 0.5
@@ -66,6 +68,7 @@ class Driver:
         self._history = History.of(claimed)
         self._data: dict[str, Any] = as_mapping(claimed.saga_data)
         self._cause = cause_of(claimed)
+        self._one_by_one = 0
 
     async def run(self) -> None:
         """Go on as far as possible.
@@ -76,11 +79,39 @@ class Driver:
         self._at("claimed")
         if self.claimed.status == "compensating":
             return await self._compensate()
-        last = len(self._definition.parts) - 1
-        for number in range(last + 1):
-            if not await self._advance(number, is_last=number == last):
+        parts, number = len(self._definition.parts), 0
+        while number < parts:
+            if together := await self._together(number):
+                number += together
+                if number == parts:
+                    return None  # the last step has completed the saga
+            elif await self._advance(number, is_last=number == parts - 1):
+                number += 1
+            else:
                 return None
-        return await self._write(Write(*self._me, last, status="completed", wake=ENDED))
+        return await self._write(Write(*self._me, parts - 1, status="completed", wake=ENDED))
+
+    async def _together(self, number: int) -> int:
+        """Run the local steps from here on in one transaction; return how many were done, 0 = go on one by one."""
+        if number < self._one_by_one or self._is_overdue(number):
+            return 0
+        stretch = Stretch.ahead(self._definition, self._history, number, self._running())
+        if len(stretch.steps) < 2:
+            return 0
+        write, parts = Write(*self._me, number), len(self._definition.parts)
+        try:
+            written = await self._turn(
+                Turn(write, lambda s: stretch.run(s, write, parts, self._at, self._is_overdue), self._cause)
+            )
+        except _NOT_OURS:
+            raise
+        except Exception:  # noqa: BLE001  nothing was kept: it is raised, and journaled, by the step itself
+            self._one_by_one = number + len(stretch.steps)
+            return 0
+        for entry in written.entries:
+            self._history.add(entry)
+            self._at(f"journaled:do:{entry.step_type}")
+        return len(written.entries)
 
     def _at(self, point: str) -> None:
         self._told(point, self.claimed.saga_id)
@@ -170,16 +201,14 @@ class Driver:
         running = self._running(unit, begun.attempt)
         function = step.do if begun.direction == "do" else step.undo
 
-        async def work(s: Any) -> Mapping[str, Any] | None:  # noqa: ANN401  a Session, as a local step takes it
-            result = await cast(Any, function)(s, running)
+        async def work(s: Session) -> Write:
+            async with asyncio.timeout(step.timeout.total_seconds()):
+                result = await cast(Any, function)(s, running)
             self._at(f"before commit:{begun.direction}:{unit.name}")
-            return result
+            status = "completed" if begun.direction == "do" else "compensated"
+            return self._closing(unit, (self._ended(begun, status, as_json(result) if result else None),), ends=ends)
 
-        entry = self._ended(begun, "completed" if begun.direction == "do" else "compensated")
-        write = self._closing(unit, (entry,), ends=ends)
-        written = await self._turn(Turn(write, work, self._cause, step.timeout.total_seconds()))
-        assert written  # the entry, with its result
-        return written
+        return (await self._turn(Turn(Write(*self._me, unit.number), work, self._cause))).entries[0]
 
     async def _external(self, unit: Unit, step: Step, begun: Entry, earlier: tuple[Entry, ...], *, ends: bool) -> Entry:
         """Call out between two writes: what was begun is on record before the call, or nobody could undo it."""
@@ -320,7 +349,7 @@ class Driver:
     async def _write(self, write: Write) -> None:
         await self._turn(Turn(write))
 
-    async def _turn(self, turn: Turn) -> Entry | None:
+    async def _turn(self, turn: Turn) -> Write:
         tenant = await self._sessions.tenant(self.claimed.tenant_id)
         return await self._sessions.combine(tenant, take_turns, turn, key=saga_of, most=MOST_TOGETHER)
 

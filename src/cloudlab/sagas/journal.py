@@ -6,11 +6,10 @@ wait at the same time share one; when one of them fails, they are run again one 
 Standard: §3.3 Saga State Management
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -82,12 +81,11 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A write, and what is done in its transaction: a local step, whose result goes into the first of its entries."""
+    """A write, and what is done in its transaction: local steps, which return what is written instead."""
 
     write: Write
-    do: Callable[[Session], Awaitable[Mapping[str, Any] | None]] | None = None
+    do: Callable[[Session], Awaitable[Write]] | None = None
     cause: Cause | None = None
-    timeout_seconds: float = 0.0
 
 
 def saga_of(turn: Turn) -> UUID:
@@ -95,8 +93,8 @@ def saga_of(turn: Turn) -> UUID:
     return turn.write.saga_id
 
 
-async def take_turns(s: Session, turns: Sequence[Turn]) -> list[Entry | None]:
-    """Run the local steps of several sagas and journal them; return each one's first entry, with its result.
+async def take_turns(s: Session, turns: Sequence[Turn]) -> list[Write]:
+    """Run the local steps of several sagas and journal them; return what was written of each.
 
     Raises:
         LeaseLost: At COMMIT: another worker, or an operator, has one of the sagas now.
@@ -105,18 +103,13 @@ async def take_turns(s: Session, turns: Sequence[Turn]) -> list[Entry | None]:
     """
     writes = [await _done(s, turn) for turn in turns]
     s.queue(_JOURNAL, **_parameters(writes))
-    return [write.entries[0] if write.entries else None for write in writes]
+    return writes
 
 
 async def _done(s: Session, turn: Turn) -> Write:
-    write = turn.write
     if turn.do is None:
-        return write
-    async with asyncio.timeout(turn.timeout_seconds):
-        result = await turn.do(s.because(turn.cause) if turn.cause else s)
-    first, *others = write.entries
-    entry = replace(first, completed_at=datetime.now(UTC), result=as_json(result) if result else None)
-    return replace(write, entries=(entry, *others))
+        return turn.write
+    return await turn.do(s.because(turn.cause) if turn.cause else s)
 
 
 _JOURNAL = """
