@@ -517,7 +517,7 @@ COMMENT ON FUNCTION cloudlab.claim_lanes(p_name character varying, p_worker uuid
 -- Name: claim_sagas(uuid, interval, character varying[], integer[], integer, uuid[], integer[]); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
-CREATE FUNCTION cloudlab.claim_sagas(p_worker uuid, p_lease interval, p_types character varying[], p_versions integer[], p_slots integer, p_busy_tenants uuid[], p_busy_counts integer[]) RETURNS TABLE(tenant_id uuid, saga_id uuid, saga_type character varying, definition_version integer, status character varying, saga_data text, epoch integer, deadline_at timestamp with time zone, resumed_at timestamp with time zone, correlation_id uuid, causation_id uuid, started_by character varying, created_at timestamp with time zone, journal text)
+CREATE FUNCTION cloudlab.claim_sagas(p_worker uuid, p_lease interval, p_types character varying[], p_versions integer[], p_slots integer, p_busy_tenants uuid[], p_busy_counts integer[]) RETURNS TABLE(tenant_id uuid, saga_id uuid, saga_type character varying, definition_version integer, status character varying, saga_data text, epoch integer, deadline_at timestamp with time zone, resumed_at timestamp with time zone, correlation_id uuid, causation_id uuid, started_by character varying, journal text)
     LANGUAGE plpgsql
     SET search_path TO 'cloudlab', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -574,7 +574,7 @@ BEGIN
                 ORDER BY i.next_at LIMIT v_take
                 FOR UPDATE SKIP LOCKED))
             RETURNING s.tenant_id, s.saga_id, s.saga_type, s.definition_version, s.status, s.saga_data::text, s.epoch,
-                      s.deadline_at, s.resumed_at, s.correlation_id, s.causation_id, s.started_by, s.created_at,
+                      s.deadline_at, s.resumed_at, s.correlation_id, s.causation_id, s.started_by,
                       CASE WHEN s.epoch > 1 THEN (
                           SELECT jsonb_agg(jsonb_build_array(
                               j.step_number, j.step_type, j.direction, j.attempt, j.status, j.started_at,
@@ -1529,10 +1529,10 @@ CREATE FUNCTION cloudlab.shadow_schema(p_schema text, p_name character varying) 
 COMMENT ON FUNCTION cloudlab.shadow_schema(p_schema text, p_name character varying) IS 'Schema in which a projection''s tables of another schema are rebuilt';
 
 --
--- Name: start_saga(uuid, character varying, integer, character varying, integer, jsonb, interval, uuid, uuid, character varying); Type: FUNCTION; Schema: cloudlab; Owner: -
+-- Name: start_saga(uuid, character varying, integer, character varying, integer, jsonb, interval, uuid, uuid, character varying, uuid, interval); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
-CREATE FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying) RETURNS uuid
+CREATE FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying, p_worker uuid, p_lease interval) RETURNS uuid
     LANGUAGE plpgsql
     SET search_path TO 'cloudlab', 'pg_temp'
     AS $$
@@ -1541,9 +1541,10 @@ DECLARE
     v_found record;
 BEGIN
     INSERT INTO saga_instances (tenant_id, saga_id, saga_type, definition_version, saga_key, pivot_step, saga_data,
-                                deadline_at, correlation_id, causation_id, started_by)
+                                deadline_at, correlation_id, causation_id, started_by, lease_owner, epoch, next_at)
     VALUES (v_tenant, p_saga_id, p_type, p_version, p_key, p_pivot, p_data, now() + p_deadline,
-            p_correlation_id, p_causation_id, p_actor)
+            p_correlation_id, p_causation_id, p_actor, p_worker, CASE WHEN p_worker IS NULL THEN 0 ELSE 1 END,
+            CASE WHEN p_worker IS NULL THEN now() ELSE clock_timestamp() + p_lease END)
     ON CONFLICT (saga_key, saga_type, tenant_id) DO NOTHING;
     IF FOUND THEN
         RETURN p_saga_id;
@@ -1558,10 +1559,10 @@ END
 $$;
 
 --
--- Name: FUNCTION start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying); Type: COMMENT; Schema: cloudlab; Owner: -
+-- Name: FUNCTION start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying, p_worker uuid, p_lease interval); Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying) IS 'Starts a saga, or returns the one that was started under the same key with the same data';
+COMMENT ON FUNCTION cloudlab.start_saga(p_saga_id uuid, p_type character varying, p_version integer, p_key character varying, p_pivot integer, p_data jsonb, p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor character varying, p_worker uuid, p_lease interval) IS 'Starts a saga, claimed already for a worker that goes on with it; or returns the one of the same key and data';
 
 --
 -- Name: steer_saga(uuid, character varying, character varying, integer, character varying, text); Type: FUNCTION; Schema: cloudlab; Owner: -

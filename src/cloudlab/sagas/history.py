@@ -31,7 +31,6 @@ class Claimed:
     correlation_id: UUID
     causation_id: UUID | None
     started_by: str | None
-    created_at: datetime
     journal: str | None
 
 

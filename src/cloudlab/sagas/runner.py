@@ -20,6 +20,7 @@ from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.driver import At, Driver, nowhere
 from cloudlab.sagas.history import Claimed
 from cloudlab.sagas.journal import Sessions
+from cloudlab.sagas.starting import Owner
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Runner:
         self._definitions = {(saga.name, saga.version): saga for saga in definitions}
         self._worker_id, self._lease_seconds, self._slots, self._at = worker_id, lease_seconds, slots, at
         self._held: dict[UUID, tuple[Claimed, asyncio.Task[None]]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
         self._wake = asyncio.Event()
         self._may_have_more = False
 
@@ -71,13 +73,33 @@ class Runner:
         """Look for work now: somebody in this process has started a saga."""
         self._wake.set()
 
+    def owner_of(self, tenant_id: UUID, saga: Saga) -> Owner | None:
+        """Return this worker if it can go on at once with a saga that its process starts.
+
+        Half of the places are kept for what is claimed, and a tenant gets no more than half of the rest this way.
+        """
+        mine = sum(claimed.tenant_id == tenant_id for claimed, _ in self._held.values())
+        has_room = self.held < self._slots // 2 and mine < max(1, self._slots // 4)
+        if self._tasks is None or not has_room or (saga.name, saga.version) not in self._definitions:
+            return None
+        return Owner(self._worker_id, self._lease_seconds)
+
+    def adopt(self, claimed: Claimed) -> None:
+        """Drive a saga that was started for this worker; one that has stopped since leaves it to its lease."""
+        if self._tasks is not None:
+            self._held[claimed.saga_id] = claimed, self._tasks.create_task(self._drive(claimed))
+
     async def run(self) -> None:
         """Claim and drive until cancelled, then give back what is under way."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 tasks.create_task(self._listen())
-                tasks.create_task(self._keep_claiming(tasks))
                 tasks.create_task(self._keep_renewing())
+                try:
+                    await self._keep_claiming(tasks)
+                finally:
+                    self._tasks = None  # nothing can be adopted any more
         finally:
             held = [claimed for claimed, _ in self._held.values()]
             try:
@@ -114,7 +136,7 @@ class Runner:
                 """
                 SELECT /* runner.claim */ c.tenant_id, c.saga_id, c.saga_type, c.definition_version, c.status,
                        c.saga_data, c.epoch, c.deadline_at, c.resumed_at, c.correlation_id, c.causation_id,
-                       c.started_by, c.created_at, c.journal
+                       c.started_by, c.journal
                 FROM cloudlab.claim_sagas(
                     %(worker_id)s::uuid, make_interval(secs => %(lease)s::float8), %(types)s::varchar[],
                     %(versions)s::integer[], %(slots)s::integer, %(busy)s::uuid[], %(counts)s::integer[]) AS c

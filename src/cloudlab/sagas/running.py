@@ -56,10 +56,15 @@ class Sagas:
 
         Arguments, result and errors are those of `sagas.start`.
         """
-        saga_id = await self._sessions.combine(tenant, start_each, Start(saga, data, key, cause or Cause()))
-        for runner in self._runners.get(tenant.shard, ()):
-            runner.wake()
-        return saga_id
+        runners = {each: each.owner_of(tenant.tenant_id, saga) for each in self._runners.get(tenant.shard, ())}
+        runner, owner = next(((each, owner) for each, owner in runners.items() if owner), (None, None))
+        started = await self._sessions.combine(tenant, start_each, Start(saga, data, key, cause or Cause(), owner))
+        if runner and started.claimed:
+            runner.adopt(started.claimed)
+        else:
+            for each in runners:
+                each.wake()
+        return started.saga_id
 
     async def ended(self, tenant: Tenant, saga_id: UUID, *, within_seconds: float = 60.0) -> SagaState:
         """Wait until a saga has ended, and return how. A worker must be running.

@@ -6,15 +6,24 @@ Standard: §3.3 Saga State Management
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from cloudlab.errors import CloudLabError, InvalidInput
 from cloudlab.events.store import as_json
 from cloudlab.sagas.definition import Running, Saga, Wait, aggregate_of
+from cloudlab.sagas.history import Claimed
 from cloudlab.session import Session
 from cloudlab.values import Cause, uuid7
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A worker that goes on at once with what it starts, and for how long nobody else does."""
+
+    worker_id: UUID
+    lease_seconds: float
 
 
 async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | None = None) -> UUID:
@@ -35,28 +44,54 @@ async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | N
 
     Cost: one round trip with a key, none of its own without.
     """
-    saga_id, cause = uuid7(), s.metadata
-    text = as_json(data)
+    claimed = _prepared(s, saga, data)
+    s.note_append()
+    return await _start(s, saga, claimed, key)
+
+
+def _prepared(s: Session, saga: Saga, data: Mapping[str, Any]) -> Claimed:
+    """Return a new saga as its first owner has it, when what it waits for is known."""
+    saga_id, cause, text, now = uuid7(), s.metadata, as_json(data), datetime.now(UTC)
     running = Running(saga_id, s.tenant_id, json.loads(text), {})
     for part in saga.parts:
         if isinstance(part, Wait) and part.of is None:
             aggregate_of(part, running)
-    s.note_append()
+    causation_id = cause.get("causation_id")
+    return Claimed(
+        tenant_id=s.tenant_id,
+        saga_id=saga_id,
+        saga_type=saga.name,
+        definition_version=saga.version,
+        status="running",
+        saga_data=text,
+        epoch=1,
+        deadline_at=now + saga.deadline if saga.deadline else None,
+        resumed_at=None,
+        correlation_id=UUID(cause["correlation_id"]),
+        causation_id=UUID(causation_id) if causation_id else None,
+        started_by=cause.get("actor"),
+        journal=None,
+    )
+
+
+async def _start(s: Session, saga: Saga, new: Claimed, key: str | None, owner: Owner | None = None) -> UUID:
     parameters: dict[str, object] = {
-        "saga_id": saga_id,
+        "saga_id": new.saga_id,
         "name": saga.name,
         "version": saga.version,
         "key": key,
         "pivot": saga.pivot,
-        "data": text,
+        "data": new.saga_data,
         "deadline": saga.deadline,
-        "correlation_id": cause["correlation_id"],
-        "causation_id": cause.get("causation_id"),
-        "actor": cause.get("actor"),
+        "correlation_id": new.correlation_id,
+        "causation_id": new.causation_id,
+        "actor": new.started_by,
+        "worker_id": owner.worker_id if owner else None,
+        "lease": str(owner.lease_seconds if owner else 0),
     }
     if key is None:
         s.queue(_START, **parameters)
-        return saga_id
+        return new.saga_id
     ((started,),) = await s.fetch_tuples(_START, **parameters)
     return started
 
@@ -64,28 +99,43 @@ async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | N
 _START = """
     SELECT /* sagas.start */ start_saga(
         %(saga_id)s::uuid, %(name)s::varchar, %(version)s::integer, %(key)s::varchar, %(pivot)s::integer,
-        %(data)s::jsonb, %(deadline)s::interval, %(correlation_id)s::uuid, %(causation_id)s::uuid, %(actor)s::varchar)
+        %(data)s::jsonb, %(deadline)s::interval, %(correlation_id)s::uuid, %(causation_id)s::uuid, %(actor)s::varchar,
+        %(worker_id)s::uuid, make_interval(secs => %(lease)s::float8))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A saga to be started where that is the whole transaction."""
+    """A saga to be started where that is the whole transaction; with an owner, which then has it from the beginning."""
 
     saga: Saga
     data: Mapping[str, Any]
     key: str | None
     cause: Cause
+    owner: Owner | None = None
 
 
-async def start_each(s: Session, starts: Sequence[Start]) -> list[UUID | CloudLabError]:
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What has been started, under which id; `claimed` is for the owner, None when there is none or it was there."""
+
+    saga_id: UUID
+    claimed: Claimed | None
+
+
+async def start_each(s: Session, starts: Sequence[Start]) -> list[Started | CloudLabError]:
     """Start several sagas; what is wrong with one fails none of the others."""
-    outcomes: list[UUID | CloudLabError] = []
+    outcomes: list[Started | CloudLabError] = []
     for each in starts:
         try:
-            outcomes.append(await start(s.because(each.cause), each.saga, each.data, key=each.key))
+            new = _prepared(s.because(each.cause), each.saga, each.data)
         except InvalidInput as error:  # refused before anything was sent
             outcomes.append(error)
+            continue
+        saga_id = await _start(s, each.saga, new, each.key, each.owner)
+        outcomes.append(Started(saga_id, new if each.owner and saga_id == new.saga_id else None))
+        if each.owner is None:
+            s.note_append()
     return outcomes
 
 

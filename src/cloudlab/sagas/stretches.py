@@ -21,7 +21,7 @@ from cloudlab.sagas.journal import ENDED, Write
 from cloudlab.session import Session
 
 # What the first steps have locked waits for the last one: no step is begun in a transaction that is older.
-_SHORT_SECONDS = 0.005
+SHORT_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Stretch:
         entries: list[Entry] = []
         saga, began = self.saga, time.monotonic()
         for number, step in enumerate(self.steps, self.number):
-            if entries and (time.monotonic() - began > _SHORT_SECONDS or is_overdue(number)):
+            if entries and (time.monotonic() - began > SHORT_SECONDS or is_overdue(number)):
                 break
             started = datetime.now(UTC)
             async with asyncio.timeout(step.timeout.total_seconds()):

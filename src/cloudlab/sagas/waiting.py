@@ -52,13 +52,15 @@ async def look(
             """
             SELECT /* waiting.look */ e.event_data::text FROM events AS e
             WHERE e.tenant_id = %(tenant_id)s::uuid AND e.aggregate_id = %(aggregate_id)s::uuid
-              AND e.event_type = %(event_type)s AND e.created_at >= %(since)s::timestamptz
+              AND e.event_type = %(event_type)s AND e.created_at >= (
+                  SELECT g.created_at FROM saga_instances AS g
+                  WHERE g.tenant_id = %(tenant_id)s::uuid AND g.saga_id = %(saga_id)s::uuid)
             ORDER BY e.event_version LIMIT 1
             """,
             tenant_id=s.tenant_id,
             aggregate_id=aggregate_id,
             event_type=wait.event,
-            since=claimed.created_at,
+            saga_id=claimed.saga_id,
         )
         if found:
             entry = replace(begun, status="completed", completed_at=datetime.now(UTC), result=found[0][0])

@@ -138,7 +138,8 @@ CREATE TRIGGER trg_saga_instances_updated_at BEFORE UPDATE ON saga_instances
 
 CREATE FUNCTION start_saga(
     p_saga_id uuid, p_type varchar, p_version integer, p_key varchar, p_pivot integer, p_data jsonb,
-    p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor varchar) RETURNS uuid
+    p_deadline interval, p_correlation_id uuid, p_causation_id uuid, p_actor varchar, p_worker uuid, p_lease interval)
+    RETURNS uuid
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     AS $$
@@ -147,9 +148,10 @@ DECLARE
     v_found record;
 BEGIN
     INSERT INTO saga_instances (tenant_id, saga_id, saga_type, definition_version, saga_key, pivot_step, saga_data,
-                                deadline_at, correlation_id, causation_id, started_by)
+                                deadline_at, correlation_id, causation_id, started_by, lease_owner, epoch, next_at)
     VALUES (v_tenant, p_saga_id, p_type, p_version, p_key, p_pivot, p_data, now() + p_deadline,
-            p_correlation_id, p_causation_id, p_actor)
+            p_correlation_id, p_causation_id, p_actor, p_worker, CASE WHEN p_worker IS NULL THEN 0 ELSE 1 END,
+            CASE WHEN p_worker IS NULL THEN now() ELSE clock_timestamp() + p_lease END)
     ON CONFLICT (saga_key, saga_type, tenant_id) DO NOTHING;
     IF FOUND THEN
         RETURN p_saga_id;
@@ -162,8 +164,9 @@ BEGIN
     RETURN v_found.saga_id;
 END
 $$;
-COMMENT ON FUNCTION start_saga(uuid, varchar, integer, varchar, integer, jsonb, interval, uuid, uuid, varchar) IS
-    'Starts a saga, or returns the one that was started under the same key with the same data';
+COMMENT ON FUNCTION start_saga(uuid, varchar, integer, varchar, integer, jsonb, interval, uuid, uuid, varchar, uuid,
+    interval) IS
+    'Starts a saga, claimed already for a worker that goes on with it; or returns the one of the same key and data';
 
 -- A tenant gets as many places as there are for each tenant with work and one more: whoever comes next finds room.
 -- Plans are kept for long and must not be made for the size that the table has at the beginning.
@@ -173,7 +176,7 @@ CREATE FUNCTION claim_sagas(
     RETURNS TABLE (tenant_id uuid, saga_id uuid, saga_type varchar, definition_version integer, status varchar,
                    saga_data text, epoch integer, deadline_at timestamp with time zone,
                    resumed_at timestamp with time zone, correlation_id uuid, causation_id uuid, started_by varchar,
-                   created_at timestamp with time zone, journal text)
+                   journal text)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     SET enable_seqscan = off
@@ -230,7 +233,7 @@ BEGIN
                 ORDER BY i.next_at LIMIT v_take
                 FOR UPDATE SKIP LOCKED))
             RETURNING s.tenant_id, s.saga_id, s.saga_type, s.definition_version, s.status, s.saga_data::text, s.epoch,
-                      s.deadline_at, s.resumed_at, s.correlation_id, s.causation_id, s.started_by, s.created_at,
+                      s.deadline_at, s.resumed_at, s.correlation_id, s.causation_id, s.started_by,
                       CASE WHEN s.epoch > 1 THEN (
                           SELECT jsonb_agg(jsonb_build_array(
                               j.step_number, j.step_type, j.direction, j.attempt, j.status, j.started_at,
@@ -387,7 +390,7 @@ DROP FUNCTION journal_sagas(uuid[], integer[], integer[], varchar[], float8[], j
     timestamp with time zone[], jsonb[], text[]);
 DROP FUNCTION renew_sagas(uuid, interval, uuid[], uuid[], integer[]);
 DROP FUNCTION claim_sagas(uuid, interval, varchar[], integer[], integer, uuid[], integer[]);
-DROP FUNCTION start_saga(uuid, varchar, integer, varchar, integer, jsonb, interval, uuid, uuid, varchar);
+DROP FUNCTION start_saga(uuid, varchar, integer, varchar, integer, jsonb, interval, uuid, uuid, varchar, uuid, interval);
 DROP TABLE saga_actions;
 DROP TABLE saga_steps;
 DROP TABLE saga_instances;
