@@ -22,6 +22,7 @@ from cloudlab.config import Config, DatabaseUrls, Limits
 from cloudlab.embedded import stack
 from cloudlab.embedded.accounts import can_reach, unprivileged
 from cloudlab.platform import Platform
+from cloudlab.schema.places import find_targets
 from cloudlab.schema.targets import migrate_all
 from cloudlab.tenancy.tenants import Tenant, shard_config
 
@@ -107,7 +108,7 @@ async def running() -> AsyncGenerator[Lab]:
         state_dir = folder / "stack"
         try:
             runtime = await stack.up(state_dir)
-            await migrate_all(runtime.config)
+            await migrate_all(await find_targets(runtime.config))
             async with Platform.open(runtime.config) as platform:
                 tenant = await platform.create_tenant("bench")
             written = json.loads((state_dir / "runtime.json").read_text())

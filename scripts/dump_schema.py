@@ -31,7 +31,8 @@ from cloudlab.embedded.postgres_logins import CONTROL_DATABASE, LOGINS, provisio
 from cloudlab.errors import EmbeddedError
 from cloudlab.schema import clickhouse, migrate, runner
 from cloudlab.schema.files import Tree, load_tree
-from cloudlab.schema.targets import PLATFORM_SCHEMA, SHOP_SCHEMA
+from cloudlab.schema.places import SHOP_SCHEMA
+from cloudlab.schema.postgres import PLATFORM_SCHEMA
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference" / "schema"
 MAJOR = 18

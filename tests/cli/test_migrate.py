@@ -110,7 +110,9 @@ def test_down_asks_first(migrate: Command):
 
 
 def test_down_names_its_place(migrate: Command):
-    assert migrate("down", "--yes").exit_code == 2
+    error = migrate("down", "--yes").exception
+    assert isinstance(error, CloudLabError)
+    assert exit_code(error) == 2
 
 
 @pytest.mark.parametrize(

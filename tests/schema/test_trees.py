@@ -4,7 +4,8 @@ import pytest
 
 from cloudlab.schema import migrate
 from cloudlab.schema.files import Tree, load_tree
-from cloudlab.schema.targets import PLATFORM_SCHEMA, SHOP_SCHEMA
+from cloudlab.schema.places import SHOP_SCHEMA
+from cloudlab.schema.postgres import PLATFORM_SCHEMA
 from fixtures.fingerprint import fingerprint
 from fixtures.postgres import Cluster
 

@@ -1,29 +1,29 @@
-"""`cloudlab migrate`: bring every database of the installation to the schema this version needs.
+"""`cloudlab migrate`: bring every database of the installation, or any PostgreSQL database, to the schema of its files.
 
 Standard: §6.1 Versioned Migrations
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from cloudlab import config as configuration
-from cloudlab.cli import terminal
+from cloudlab.cli import migrating, terminal
 from cloudlab.cli.terminal import Json
-from cloudlab.config import Config
-from cloudlab.schema import targets
+from cloudlab.errors import InvalidInput
+from cloudlab.schema import fanout, files, targets
 from cloudlab.schema.history import State
-from cloudlab.schema.runner import Applied, Direction
-from cloudlab.schema.targets import Report, Target, TargetResult, TargetStatus
+from cloudlab.schema.places import Target, find_targets, folder_targets
+from cloudlab.schema.runner import Applied
+from cloudlab.schema.targets import Report, TargetResult
 
 app = typer.Typer(
-    help="Apply, take back and check the schema migrations of every database.",
+    help="Apply, take back and check the schema migrations of every database, or of any folder on any PostgreSQL.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -38,77 +38,214 @@ TargetOption = Annotated[
         show_default=False,
     ),
 ]
+DirOption = Annotated[
+    Path | None,
+    typer.Option("--dir", "-d", metavar="FOLDER", help="Migrations of your own; needs --database.", show_default=False),
+]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        envvar="DATABASE_URL",
+        help="Any PostgreSQL 15+, straight to the server; with --dir.",
+        show_default=False,
+        show_envvar=True,
+    ),
+]
+SchemaOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--schema",
+        metavar="NAME",
+        help="With --dir: where, public by default; may be repeated, and 'tenant_*' is every schema that fits.",
+        show_default=False,
+    ),
+]
 ToOption = Annotated[
     int | None,
-    typer.Option("--to", min=1, metavar="VERSION", help="Stop at this version; needs --target.", show_default=False),
+    typer.Option("--to", min=1, metavar="VERSION", help="Stop at this version; of one tree.", show_default=False),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print the SQL that would run.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: the data in what is dropped is lost.")]
+
+Where = Callable[[], Awaitable[list[Target]]]
+
+
+def _where(target: str | None, folder: Path | None, database: str | None, schemas: list[str] | None) -> Where:
+    """Return what finds the places that the options name."""
+    if folder is None:
+        if schemas:
+            raise InvalidInput("--schema goes with --dir", hint="Name a place of the installation with --target.")
+        return lambda: find_targets(configuration.load(), target)
+    if target:
+        raise InvalidInput("--target names places of the installation, --dir files of your own", hint="Give one.")
+    if not database:
+        raise InvalidInput(f"which database gets {folder}?", hint="Give --database or set DATABASE_URL.")
+    return lambda: folder_targets(folder, database, schemas or ())
 
 
 @app.command(
     epilog="Examples:  [bold]cloudlab migrate up[/]  ·  [bold]cloudlab migrate up --dry-run[/]  ·  "
-    "[bold]cloudlab migrate up --target shard:us_east_001 --to 3[/]"
+    "[bold]cloudlab migrate up --target shard:us_east_001 --to 3[/]  ·  "
+    "[bold]cloudlab migrate up --dir migrations --database postgresql://me@db/app --schema 'tenant_*'[/]"
 )
 def up(
     target: TargetOption = None,
+    folder: DirOption = None,
+    database: DatabaseOption = None,
+    schema: SchemaOption = None,
     to: ToOption = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="After a place has failed, go on with the others.")
+    ] = False,
+    connections: Annotated[
+        int, typer.Option("--connections", min=1, max=64, help="Schemas of one database migrated at once.")
+    ] = fanout.CONNECTIONS,
     dry_run: DryRunOption = False,
     as_json: Json = False,
 ) -> None:
-    """Apply what is pending: the control database, the shards, the tenants, ClickHouse.
+    """Apply what is pending: the control database, the shards, the tenants, ClickHouse; or the files of a folder.
 
-    Run it again after a failure: it continues where it stopped.
+    Of many schemas the first goes alone. Run it again after a failure: it continues where it stopped.
     """
 
-    async def act(loaded: Config, dry: bool, report: Report | None) -> list[TargetResult]:
-        return await targets.migrate_all(loaded, only=target, to=to, dry_run=dry, progress=report)
+    async def act(places: list[Target], dry: bool, report: Report | None) -> list[TargetResult]:
+        return await targets.migrate_all(
+            places, to=to, dry_run=dry, keep_going=keep_going, connections=connections, progress=report
+        )
 
-    _migrate(act, dry_run=dry_run, as_json=as_json)
+    _migrate(_where(target, folder, database, schema), act, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(
     epilog="Examples:  [bold]cloudlab migrate down --target tenant[/]  ·  "
-    "[bold]cloudlab migrate down --target shard:us_east_001 --to 3 --dry-run[/]"
+    "[bold]cloudlab migrate down --target shard:us_east_001 --to 3 --dry-run[/]  ·  "
+    "[bold]cloudlab migrate down --dir migrations --database postgresql://me@db/app[/]"
 )
 def down(
-    target: Annotated[
-        str, typer.Option("--target", "-t", metavar="PLACE", help="control, shard, tenant, clickhouse, or one of them.")
-    ],
+    target: TargetOption = None,
+    folder: DirOption = None,
+    database: DatabaseOption = None,
+    schema: SchemaOption = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="How many to take back in each place.")] = 1,
     to: Annotated[
         int | None,
         typer.Option("--to", min=0, metavar="VERSION", help="Take back all after this; 0: all.", show_default=False),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: the data in what is dropped is lost.")] = False,
+    yes: YesOption = False,
     dry_run: DryRunOption = False,
     as_json: Json = False,
 ) -> None:
-    """Take back the newest migrations of one tree, with the data in them."""
+    """Take back the newest migrations of one tree or folder, with the data in them."""
 
-    async def act(loaded: Config, dry: bool, report: Report | None) -> list[TargetResult]:
-        return await targets.revert(loaded, only=target, steps=steps, to=to, dry_run=dry, progress=report)
+    async def act(places: list[Target], dry: bool, report: Report | None) -> list[TargetResult]:
+        return await targets.revert(places, steps=steps, to=to, dry_run=dry, progress=report)
 
+    _named(target, folder)
     if not (yes or dry_run):
-        typer.confirm(f"Take back migrations of {target}? The data in what they drop is lost.", abort=True, err=True)
-    _migrate(act, dry_run=dry_run, as_json=as_json)
+        _confirm(f"Take back migrations of {target or folder}?")
+    _migrate(_where(target, folder, database, schema), act, dry_run=dry_run, as_json=as_json)
 
 
-@app.command(epilog="Examples:  [bold]cloudlab migrate status[/]  ·  [bold]cloudlab migrate status --json -t tenant[/]")
-def status(target: TargetOption = None, as_json: Json = False) -> None:
+@app.command(
+    epilog="Example:  [bold]cloudlab migrate redo --dir migrations --database postgresql://me@db/app --yes[/]  "
+    "while a migration is being written."
+)
+def redo(
+    target: TargetOption = None,
+    folder: DirOption = None,
+    database: DatabaseOption = None,
+    schema: SchemaOption = None,
+    yes: YesOption = False,
+    as_json: Json = False,
+) -> None:
+    """Take the newest migration back and apply it again; the data in it is lost."""
+    _named(target, folder)
+    if not yes:
+        _confirm(f"Take back the newest migration of {target or folder} and apply it again?")
+
+    async def work() -> list[TargetResult]:
+        return await targets.redo(await _where(target, folder, database, schema)())
+
+    _show(terminal.run(work()), dry_run=False, as_json=as_json)
+
+
+def _named(target: str | None, folder: Path | None) -> None:
+    if not target and not folder:
+        raise InvalidInput("of which places?", hint="Give --target, or --dir and --database.")
+
+
+def _confirm(question: str) -> None:
+    typer.confirm(f"{question} The data in what they drop is lost.", abort=True, err=True)
+
+
+@app.command(
+    epilog="Examples:  [bold]cloudlab migrate status[/]  ·  [bold]cloudlab migrate status --json -t tenant[/]  ·  "
+    "[bold]cloudlab migrate status --dir migrations --database postgresql://me@db/app[/]"
+)
+def status(
+    target: TargetOption = None,
+    folder: DirOption = None,
+    database: DatabaseOption = None,
+    schema: SchemaOption = None,
+    as_json: Json = False,
+) -> None:
     """Show how every migration stands in every place; changes and locks nothing."""
-    places = terminal.run(targets.status_all(configuration.load(), only=target))
+
+    async def work() -> list[targets.TargetStatus]:
+        return await targets.status_all(await _where(target, folder, database, schema)())
+
+    places = terminal.run(work())
     if as_json:
-        terminal.print_json([_status_dict(place) for place in places])
+        terminal.print_json([migrating.status_dict(place) for place in places])
     else:
-        terminal.out.print(_status_table(places))
+        terminal.out.print(migrating.status_table(places))
+
+
+@app.command(
+    epilog="Examples:  [bold]cloudlab migrate plan[/]  ·  "
+    "[bold]cloudlab migrate plan --dir migrations --database postgresql://me@db/app --schema 'tenant_*'[/]"
+)
+def plan(
+    target: TargetOption = None,
+    folder: DirOption = None,
+    database: DatabaseOption = None,
+    schema: SchemaOption = None,
+    as_json: Json = False,
+) -> None:
+    """List what `up` would apply, and where; `up --dry-run` prints the SQL."""
+
+    async def work() -> list[TargetResult]:
+        return await targets.migrate_all(
+            await _where(target, folder, database, schema)(), dry_run=True, keep_going=True
+        )
+
+    results = terminal.run(work())
+    if as_json:
+        _show(results, dry_run=True, as_json=True)
+    else:
+        terminal.out.print(migrating.plan_table(results))
+    if any(result.error for result in results):
+        raise typer.Exit(terminal.CHECK_FAILED)
 
 
 @app.command(
     epilog="Example:  [bold]cloudlab migrate verify[/]  exits with 0 only if every place holds exactly our files."
 )
-def verify(target: TargetOption = None, as_json: Json = False) -> None:
-    """Fail unless every place holds exactly the migrations of this version, unchanged and complete."""
-    places = terminal.run(targets.status_all(configuration.load(), only=target))
+def verify(
+    target: TargetOption = None,
+    folder: DirOption = None,
+    database: DatabaseOption = None,
+    schema: SchemaOption = None,
+    as_json: Json = False,
+) -> None:
+    """Fail unless every place holds exactly these migrations, unchanged and complete."""
+
+    async def work() -> list[targets.TargetStatus]:
+        return await targets.status_all(await _where(target, folder, database, schema)())
+
+    places = terminal.run(work())
     problems = [
         {"target": place.target.name, "version": one.version, "state": one.state, "problem": one.problem}
         for place in places
@@ -127,95 +264,83 @@ def verify(target: TargetOption = None, as_json: Json = False) -> None:
         raise typer.Exit(terminal.CHECK_FAILED)
 
 
-Act = Callable[[Config, bool, Report | None], Awaitable[list[TargetResult]]]
+@app.command(
+    epilog="Example:  [bold]cloudlab migrate baseline --to 12 --dir migrations --database postgresql://me@db/app[/]  "
+    "takes over from Alembic, Flyway, dbmate, Rails or golang-migrate."
+)
+def baseline(
+    to: Annotated[int, typer.Option("--to", min=1, metavar="VERSION", help="The last version the database holds.")],
+    folder: Annotated[Path, typer.Option("--dir", "-d", metavar="FOLDER", help="The migrations.")],
+    database: DatabaseOption = None,
+    schema: SchemaOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what would be noted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Note migrations up to a version as applied, and run none: for a database that another tool has migrated.
+
+    A `schema_migrations` of that tool is kept under the name `schema_migrations_before_cloudlab`.
+    """
+
+    async def work() -> list[tuple[Target, targets.Adopted]]:
+        places = await _where(None, folder, database, schema)()
+        return await targets.baseline(places, to=to, dry_run=dry_run)
+
+    adopted = terminal.run(work())
+    if as_json:
+        done = [
+            {"target": place.name, "versions": one.versions, "tool": one.tool, "tool_version": one.tool_version}
+            for place, one in adopted
+        ]
+        terminal.print_json({"dry_run": dry_run, "targets": done})
+        return
+    table = Table("place", "noted as applied", "migrated before by", "its version", box=None)
+    for place, one in adopted:
+        table.add_row(Text(place.name), str(len(one.versions)), one.tool or "nobody we know", one.tool_version)
+    terminal.out.print(table)
 
 
-def _migrate(act: Act, *, dry_run: bool, as_json: bool) -> None:
+@app.command(epilog="Example:  [bold]cloudlab migrate new 'add a price to items' --dir migrations[/]")
+def new(
+    title: Annotated[str, typer.Argument(help="What it does; the name of the file is made of it.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--dir", "-d", metavar="FOLDER", help="Where; made when it is missing.")],
+    author: Annotated[str, typer.Option("--author", envvar="USER", help="Who writes it.")] = "unknown",
+    standard: Annotated[str, typer.Option("--standard", help="What it follows.")] = "§6.1 Versioned Migrations",
+) -> None:
+    """Begin a migration: a file with the next number, its header, and a way up and down to be filled in."""
+    today: date = datetime.now(UTC).date()
+    path = files.begin(folder, title, author=author, on=today, standard=standard)
+    typer.echo(str(path))
+
+
+Act = Callable[[list[Target], bool, Report | None], Awaitable[list[TargetResult]]]
+
+
+def _migrate(where: Where, act: Act, *, dry_run: bool, as_json: bool) -> None:
     """Plan, then do it behind a progress bar; a dry run ends with the plan."""
 
     async def work() -> list[TargetResult]:
-        loaded = configuration.load()
-        plan = await act(loaded, True, None)
+        places = await where()
+        plan = await act(places, True, None)
         if dry_run or not any(place.applied for place in plan):
             return plan
-        with _bar(as_json) as bar:
+        with migrating.bar(as_json) as bar:
             task = bar.add_task("", total=sum(len(place.applied) for place in plan))
 
             def report(target: Target, applied: Applied) -> None:
                 bar.update(task, advance=1, description=f"{target.name} {applied.version}")
 
-            return await act(loaded, False, report)
+            return await act(places, False, report)
 
-    results = terminal.run(work())
+    _show(terminal.run(work()), dry_run=dry_run, as_json=as_json)
+
+
+def _show(results: list[TargetResult], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        terminal.print_json({"dry_run": dry_run, "targets": [_result_dict(one, dry_run) for one in results]})
+        shown = [migrating.result_dict(one, dry_run) for one in results]
+        terminal.print_json({"dry_run": dry_run, "targets": shown})
     elif dry_run:
-        _print_sql(results)
+        migrating.print_sql(results)
     else:
-        _print_summary(results)
-
-
-def _bar(as_json: bool) -> Progress:
-    """Return a bar on standard error; it shows nothing where that is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=terminal.err, transient=True, disable=as_json or not terminal.err.is_terminal)
-
-
-def _print_sql(results: Sequence[TargetResult]) -> None:
-    for result in results:
-        for applied in result.applied:
-            title = f"-- {result.target.name} {applied.version} {applied.direction}: {applied.title}"
-            terminal.out.print(Syntax(f"{title}\n{applied.sql}\n", "sql", background_color="default", word_wrap=True))
-    count = sum(len(result.applied) for result in results)
-    typer.echo(f"{count} migrations would run; nothing was changed.", err=True)
-
-
-def _print_summary(results: Sequence[TargetResult]) -> None:
-    table = Table("place", "migrations", "versions", "seconds", box=None)
-    for result in results:
-        versions = [applied.version for applied in result.applied]
-        span = f"{versions[0]} … {versions[-1]}" if len(versions) > 1 else "".join(versions)
-        verb = "taken back" if any(one.direction is Direction.DOWN for one in result.applied) else "applied"
-        seconds = sum(applied.seconds or 0 for applied in result.applied)
-        done = f"{len(versions)} {verb}" if versions else "up to date"
-        table.add_row(Text(result.target.name), done, span, f"{seconds:.2f}" if versions else "")
-    terminal.out.print(table)
-
-
-def _status_table(places: Sequence[TargetStatus]) -> Table:
-    table = Table("place", "version", "title", "state", "applied at (UTC)", box=None)
-    for place in places:
-        for one in place.migrations:
-            style = {State.APPLIED: "green", State.PENDING: "yellow"}.get(one.state, "red")
-            when = f"{one.applied_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if one.applied_at else ""
-            table.add_row(Text(place.target.name), one.version, Text(one.title), Text(one.state, style), when)
-            if one.problem:
-                table.add_row("", "", Text(one.problem, "red"))
-    return table
-
-
-def _status_dict(place: TargetStatus) -> dict[str, object]:
-    return {
-        "target": place.target.name,
-        "migrations": [
-            {
-                "version": one.version,
-                "title": one.title,
-                "state": one.state,
-                "applied_at": one.applied_at.astimezone(UTC).isoformat() if one.applied_at else None,
-                "problem": one.problem,
-            }
-            for one in place.migrations
-        ],
-    }
-
-
-def _result_dict(result: TargetResult, dry_run: bool) -> dict[str, object]:
-    return {
-        "target": result.target.name,
-        "migrations": [
-            {"version": one.version, "title": one.title, "direction": one.direction, "seconds": one.seconds}
-            | ({"sql": one.sql} if dry_run else {})
-            for one in result.applied
-        ],
-    }
+        migrating.print_summary(results)
+    if any(result.error for result in results):
+        raise typer.Exit(terminal.CHECK_FAILED)

@@ -9,6 +9,7 @@ from pathlib import Path
 from cloudlab.config import Config
 from cloudlab.embedded import stack
 from cloudlab.postgres.pool import Pools
+from cloudlab.schema.places import find_targets
 from cloudlab.schema.targets import migrate_all
 from cloudlab.tenancy import shards as directory
 
@@ -34,6 +35,6 @@ async def make_ready(config: Config, *, progress: Callable[[str], None] | None =
     """Migrate every database of a configuration and enter its shards in the directory; it may be repeated."""
     if progress:
         progress("migrating")
-    await migrate_all(config)
+    await migrate_all(await find_targets(config))
     async with Pools(config.limits) as pools:
         await directory.register(pools, config)

@@ -25,9 +25,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
-from cloudlab.errors import MigrationError
+from cloudlab.errors import InvalidInput, MigrationError
 from cloudlab.schema.statements import Statement, split
 
 _NAME = re.compile(r"(\d{3,})_[a-z0-9_]+\.sql")
@@ -86,27 +88,52 @@ class Migration:
         return int(self.version)
 
 
+@cache
 def load_tree(tree: Tree) -> tuple[Migration, ...]:
     """Return the migrations of one of CloudLab's own trees, oldest first; a tree without files is empty."""
     folder = Path(__file__).parent / "migrations" / tree
     return load(folder, clickhouse=tree is Tree.CLICKHOUSE) if folder.exists() else ()
 
 
-def load(folder: Path, *, clickhouse: bool = False) -> tuple[Migration, ...]:
+def load(folder: Path, *, clickhouse: bool = False, gapless: bool = True) -> tuple[Migration, ...]:
     """Read every `*.sql` of a folder, oldest first.
 
+    Args:
+        folder: Where.
+        clickhouse: Read the SQL as ClickHouse's.
+        gapless: Insist on the versions 001, 002, 003 …; otherwise any numbers, such as times.
+
     Raises:
-        MigrationError: A file is malformed, or the versions are not 001, 002, 003 … without gap or twin.
+        MigrationError: A file is malformed, two have the same version, or one is missing where none may.
     """
     files = sorted(folder.glob("*.sql"))
     migrations = sorted((parse(path, _read(path), clickhouse=clickhouse) for path in files), key=lambda one: one.number)
-    for expected, migration in enumerate(migrations, 1):
-        if migration.number < expected:
-            twin = migrations[expected - 2]
+    for twin, migration in pairwise(migrations):
+        if migration.number == twin.number:
             raise MigrationError(f"{migration.path}: version {migration.version} is also that of {twin.path.name}")
-        if migration.number > expected:
+    for expected, migration in enumerate(migrations if gapless else (), 1):
+        if migration.number != expected:
             raise MigrationError(f"{migration.path}: version {expected:03} is missing before {migration.version}")
     return tuple(migrations)
+
+
+def begin(folder: Path, title: str, *, author: str, on: date, standard: str) -> Path:
+    """Write the beginning of the next migration of a folder, and return where; its sections are empty.
+
+    Raises:
+        InvalidInput: Nothing of the title can stand in a file's name.
+    """
+    name = "_".join(re.findall(r"[a-z0-9]+", title.lower()))
+    if not name or "\n" in title:
+        raise InvalidInput(f"{title!r} cannot name a migration", hint="Say in a few words what it does.")
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = [int(match[1]) for path in folder.glob("*.sql") if (match := _NAME.fullmatch(path.name))]
+    path = folder / f"{max(numbers, default=0) + 1:03}_{name[:80]}.sql"
+    header = {"Migration": title, "Author": author, "Date": str(on), "Description": title, "Standard": standard}
+    lines = [f"-- {key}: {value}" for key, value in header.items()]
+    with path.open("x", encoding="utf-8") as file:
+        file.write("\n".join([*lines, "", "-- migrate:up", "", "-- migrate:down", ""]))
+    return path
 
 
 def _read(path: Path) -> str:

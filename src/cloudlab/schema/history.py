@@ -6,6 +6,7 @@ Standard: §6.1 Migration Tracking
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -81,7 +82,7 @@ def _interruption(file: Migration, direction: str, number: int) -> str:
     return f"{file.path.name} is half-applied: its way {direction} ended in statement {number}{line}"
 
 
-def refuse(statuses: Sequence[MigrationStatus], *, states: set[State], where: str) -> None:
+def refuse(statuses: Sequence[MigrationStatus], *, states: AbstractSet[State], where: str) -> None:
     """Raise when any migration is in one of `states`, with every such problem in one message.
 
     Raises:

@@ -3,8 +3,8 @@
 Standard: §6.1 Migration Tracking
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -45,7 +45,7 @@ COMMENT ON COLUMN {table}.running_statement IS
 """
 _BEGUN = """
 INSERT INTO {table} AS m (version, checksum, description, direction, running_statement)
-VALUES (%(version)s, %(checksum)s, %(description)s, %(direction)s, %(running)s)
+VALUES ({version}, {checksum}, {description}, {direction}, {running})
 ON CONFLICT (version) DO UPDATE
 SET checksum = excluded.checksum, description = excluded.description, direction = excluded.direction,
     running_statement = excluded.running_statement, applied_at = excluded.applied_at
@@ -87,13 +87,25 @@ class PostgresStore:
 
     resumes = False
 
-    def __init__(self, conn: Connection, schema: str, waits: Waits | None = None) -> None:
+    def __init__(self, conn: Connection, schema: str, waits: Waits | None = None, *, exclusive: bool = True) -> None:
+        """Take where; not `exclusive` for who holds the migration lock of the database by another connection."""
         self._conn = conn
+        self._exclusive = exclusive
         self._schema = schema
         self._waits = waits or Waits()
         self._table = sql.Identifier(schema, "schema_migrations")
-        path = [sql.Identifier(name) for name in dict.fromkeys((schema, PLATFORM_SCHEMA, "pg_temp"))]
-        self._search_path = sql.SQL(", ").join(path)
+        path = dict.fromkeys((schema, PLATFORM_SCHEMA, "pg_temp"))
+        self._search_path = ", ".join(sql.Identifier(name).as_string() for name in path)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection that everything is done by."""
+        return self._conn
+
+    @property
+    def schema(self) -> str:
+        """The schema."""
+        return self._schema
 
     @property
     def where(self) -> str:
@@ -102,14 +114,16 @@ class PostgresStore:
 
     def exclusive(self) -> AbstractAsyncContextManager[None]:
         """Hold the migration lock of the whole database."""
-        return one_runner(self._conn, self._waits.runner_seconds)
+        return one_runner(self._conn, self._waits.runner_seconds) if self._exclusive else nullcontext()
 
     async def prepare(self) -> None:
         """Create the schema and its tracking table when they are missing."""
         if not await self._tracked():
-            query = sql.SQL(_TRACKING).format(schema=sql.Identifier(self._schema), table=self._table)
             async with self._conn.transaction():
-                await self._conn.execute(query)
+                await self._conn.execute(self._tracking())
+
+    def _tracking(self) -> sql.Composed:
+        return sql.SQL(_TRACKING).format(schema=sql.Identifier(self._schema), table=self._table)
 
     async def entries(self) -> list[Entry]:
         """Return what was applied here, in no particular order."""
@@ -120,9 +134,37 @@ class PostgresStore:
             await cursor.execute(sql.SQL(query).format(self._table))
             return await cursor.fetchall()
 
+    def script(self, plan: Sequence[Migration], *, tracked: bool, lock_timeout_ms: int) -> bytes:
+        """Return all of a plan as one string: each migration in a transaction of its own, with its record."""
+        parts: list[bytes] = []
+        if not tracked:
+            parts.append(self._tracking().as_bytes(self._conn))
+        for migration in plan:
+            parts += [b"BEGIN", self._setting(lock_timeout_ms, local=True).as_bytes(self._conn)]
+            parts += [statement.text.encode() for statement in migration.up.statements]
+            parts += [self._recorded(migration, Direction.UP).as_bytes(self._conn), b"COMMIT"]
+        return b";\n".join(parts)
+
+    async def record(self, migration: Migration) -> None:
+        """Note a migration as applied without running it."""
+        await self._record(migration, Direction.UP)
+
     async def _tracked(self) -> bool:
-        row = await (await self._conn.execute("SELECT to_regclass(%s)", [self._table.as_string()])).fetchone()
-        return bool(row and row[0])
+        rows = await self._conn.execute(
+            """
+            SELECT /* postgres.tracked */ EXISTS (
+                SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'running_statement')
+            FROM pg_class AS c WHERE c.oid = to_regclass(%s)
+            """,
+            [self._table.as_string()],
+        )
+        row = await rows.fetchone()
+        if row and not row[0]:
+            raise MigrationError(
+                f"{self.where}.schema_migrations is another tool's",
+                hint="Take the database over first: `cloudlab migrate baseline`.",
+            )
+        return row is not None
 
     async def apply(self, migration: Migration, section: Section, direction: Direction) -> None:
         """Run one section and record it, in one transaction unless the file asks for none."""
@@ -167,9 +209,17 @@ class PostgresStore:
         await patiently(self._conn, f"{self.where}: {migration.path.name}", self._waits.table_seconds, attempt)
 
     async def _settings(self, lock_timeout_ms: int, *, local: bool) -> None:
-        query = "{set} search_path = {path}; {set} lock_timeout = {ms}; {set} statement_timeout = 0"
-        parts = {"set": sql.SQL("SET LOCAL" if local else "SET"), "path": self._search_path}
-        await self._conn.execute(sql.SQL(query).format(ms=sql.Literal(lock_timeout_ms), **parts))
+        await self._conn.execute(self._setting(lock_timeout_ms, local=local))
+
+    def _setting(self, lock_timeout_ms: int, *, local: bool) -> sql.Composed:
+        # One statement instead of three: over a thousand schemas, each answer counts.
+        query = (
+            "SELECT /* postgres.setting */ set_config('search_path', {path}, {local}),"
+            " set_config('lock_timeout', {ms}, {local}), set_config('statement_timeout', '0', {local})"
+        )
+        return sql.SQL(query).format(
+            path=sql.Literal(self._search_path), ms=sql.Literal(str(lock_timeout_ms)), local=sql.Literal(local)
+        )
 
     async def _execute(self, migration: Migration, statement: Statement) -> None:
         try:
@@ -187,14 +237,17 @@ class PostgresStore:
             query = sql.SQL("DELETE FROM {} WHERE version = %s").format(self._table)
             await self._conn.execute(query, [migration.version])
             return
-        row = {
-            "version": migration.version,
-            "checksum": migration.checksum,
-            "description": migration.title,
-            "direction": direction,
-            "running": running,
-        }
-        await self._conn.execute(sql.SQL(_BEGUN).format(table=self._table), row)
+        await self._conn.execute(self._recorded(migration, direction, running))
+
+    def _recorded(self, migration: Migration, direction: Direction, running: int | None = None) -> sql.Composed:
+        return sql.SQL(_BEGUN).format(
+            table=self._table,
+            version=sql.Literal(migration.version),
+            checksum=sql.Literal(migration.checksum),
+            description=sql.Literal(migration.title),
+            direction=sql.Literal(str(direction)),
+            running=sql.Literal(running),
+        )
 
 
 def _failed(where: str, migration: Migration, statement: Statement, error: psycopg.Error) -> CloudLabError:

@@ -38,6 +38,10 @@ class Applied:
 Progress = Callable[[Applied], None]
 
 
+STOPPING = frozenset(State) - {State.APPLIED, State.PENDING}
+"""How a migration may not stand when others are to be applied."""
+
+
 class Store(Protocol):
     """Where migrations are applied: one schema of a PostgreSQL database, or one ClickHouse database."""
 
@@ -132,10 +136,8 @@ async def verify(store: Store, files: Sequence[Migration]) -> None:
 
 async def _checked(store: Store, files: Sequence[Migration], direction: Direction) -> list[MigrationStatus]:
     statuses = await status(store, files)
-    states = set(State) - {State.APPLIED, State.PENDING}
-    if direction is Direction.DOWN or store.resumes:
-        states.discard(State.INTERRUPTED)
-    history.refuse(statuses, states=states, where=store.where)
+    may_resume = direction is Direction.DOWN or store.resumes
+    history.refuse(statuses, states=STOPPING - {State.INTERRUPTED} if may_resume else STOPPING, where=store.where)
     return statuses
 
 

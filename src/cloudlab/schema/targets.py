@@ -1,46 +1,34 @@
-"""Every place of an installation that is migrated, and migrating all of them in the right order.
-
-The control database first, then the shards, then the shop and the tenants' own schemas on them, then ClickHouse.
+"""Migrating many places: up, down, status, verify, redo and baseline, in the order of the places.
 
 Standard: §6.1 Versioned Migrations, §4.1 Tenant-Specific Schemas
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
-from cloudlab.config import Config
-from cloudlab.errors import MigrationError, NotFound
-from cloudlab.schema import clickhouse, runner
-from cloudlab.schema.files import Tree, load_tree
+from cloudlab.errors import CloudLabError, MigrationError
+from cloudlab.schema import adopting, clickhouse, fanout, runner
+from cloudlab.schema.adopting import Adopted
+from cloudlab.schema.files import Tree
 from cloudlab.schema.history import MigrationStatus
 from cloudlab.schema.locks import Connection, Waits, one_runner
-from cloudlab.schema.postgres import PLATFORM_SCHEMA, PostgresStore, connect
+from cloudlab.schema.places import Target
+from cloudlab.schema.postgres import PostgresStore, connect
 from cloudlab.schema.runner import Applied, Store
-
-SHOP_SCHEMA = "shop"
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """One place: its name (`control`, `shard:NAME`, `tenant:NAME/SCHEMA`, `clickhouse`) and the tree it gets."""
-
-    name: str
-    tree: Tree
-    url: str = field(repr=False)
-    schema: str = ""
-    lock_url: str = field(repr=False, default="")
-
-
-@dataclass(frozen=True, slots=True)
 class TargetResult:
-    """What was done, or in a dry run would be done, in one place."""
+    """What was done, or in a dry run would be done, in one place; `error` is what stopped it there."""
 
     target: Target
     applied: list[Applied]
+    error: CloudLabError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,134 +42,160 @@ class TargetStatus:
 Report = Callable[[Target, Applied], None]
 
 
-async def find_targets(config: Config, only: str | None = None) -> list[Target]:
-    """Return every place in the order in which they are migrated up.
-
-    Args:
-        config: The installation.
-        only: `control`, `shard`, `shard:NAME`, `tenant`, `tenant:NAME`, `tenant:NAME/SCHEMA` or `clickhouse`.
-
-    Raises:
-        NotFound: There is no place that `only` names.
-        Unavailable: A shard cannot be asked which tenant schemas it holds.
-
-    Cost: one connection per shard, when tenants are wanted.
-    """
-    targets = [Target("control", Tree.CONTROL, config.control.owner_url, PLATFORM_SCHEMA)]
-    for shard in config.shards:
-        targets.append(Target(f"shard:{shard.name}", Tree.SHARD, shard.urls.owner_url, PLATFORM_SCHEMA))
-    if only is None or only.startswith("tenant"):
-        for shard in config.shards:
-            for schema in await _tenant_schemas(shard.urls.owner_url):
-                name = f"tenant:{shard.name}/{schema}"
-                targets.append(Target(name, Tree.TENANT, shard.urls.owner_url, schema))
-    targets.append(Target("clickhouse", Tree.CLICKHOUSE, config.analytics_url, lock_url=config.control.owner_url))
-    chosen = [target for target in targets if only is None or _matches(target.name, only)]
-    if not chosen:
-        known = ", ".join(dict.fromkeys(target.name for target in targets))
-        raise NotFound(f"there is no target {only!r} to migrate; there are {known}", hint="")
-    return chosen
-
-
-def _matches(name: str, only: str) -> bool:
-    return name == only or name.startswith((f"{only}:", f"{only}/"))
-
-
-async def _tenant_schemas(url: str) -> list[str]:
-    """Return the shop and every tenant schema the shard knows of and still holds."""
-    async with connect(url) as conn:
-        table = await (await conn.execute("SELECT to_regclass('cloudlab.tenant_local')")).fetchone()
-        if not table or not table[0]:
-            return [SHOP_SCHEMA]
-        rows = await conn.execute(
-            """
-            SELECT DISTINCT t.schema_name
-            FROM cloudlab.tenant_local AS t
-            JOIN pg_namespace AS n ON n.nspname = t.schema_name
-            WHERE t.schema_name <> %s
-            ORDER BY t.schema_name
-            """,
-            [SHOP_SCHEMA],
-        )
-        return [SHOP_SCHEMA, *(str(row[0]) for row in await rows.fetchall())]
-
-
 async def migrate_all(
-    config: Config,
+    targets: Sequence[Target],
     *,
-    only: str | None = None,
     to: int | None = None,
     dry_run: bool = False,
+    keep_going: bool = False,
+    connections: int = fanout.CONNECTIONS,
     progress: Report | None = None,
 ) -> list[TargetResult]:
     """Bring every place up to date. Running it again continues where a failure stopped it.
 
     Args:
-        config: The installation.
-        only: See `find_targets`.
-        to: The last version wanted; `only` must then name one tree.
+        targets: Where, as `places` returns them.
+        to: The last version wanted; the targets must then be of one tree.
         dry_run: Change nothing, only return what would run.
+        keep_going: After a place has failed, go on with the others of its kind; its result then bears the error.
+        connections: How many schemas of one database are migrated at once.
         progress: Called after each migration.
 
     Raises:
         MigrationError: See `runner.up`; places before the failing one stay migrated.
-        NotFound: There is no place that `only` names.
+
+    Cost: see `fanout.up` for many schemas of a database.
     """
-    targets = await find_targets(config, only)
     _one_tree(targets, to)
+    results: list[TargetResult] = []
+    async with _open_stores() as stores:
+        for (url, source), group in groupby(targets, lambda target: (target.url, target.source)):
+            places = list(group)
+            if source is Tree.CLICKHOUSE or len(places) == 1:
+                for place in places:
+                    results.append(await _up_one(await stores.of(place), place, to, dry_run, keep_going, progress))
+                continue
+            by_schema = {place.schema: place for place in places}
+            outcomes = await fanout.up(
+                url,
+                places[0].files,
+                list(by_schema),
+                to=to,
+                dry_run=dry_run,
+                keep_going=keep_going,
+                connections=connections,
+                told=_tell_each(by_schema, progress),
+            )
+            results += [TargetResult(by_schema[one.schema], one.applied, one.error) for one in outcomes]
+            _raise_first(results, keep_going)
+    return results
 
-    async def up(store: Store, target: Target) -> list[Applied]:
-        tell = _told(target, progress)
-        return await runner.up(store, load_tree(target.tree), to=to, dry_run=dry_run, progress=tell)
 
-    return [TargetResult(target, applied) for target, applied in await _each(targets, up)]
+def _raise_first(results: Sequence[TargetResult], keep_going: bool) -> None:
+    failed = [result.error for result in results if result.error]
+    if failed and not keep_going:
+        raise failed[0]
+
+
+def _tell_each(by_schema: dict[str, Target], progress: Report | None) -> fanout.Told:
+    def told(outcome: fanout.Outcome) -> None:
+        for applied in outcome.applied if progress else ():
+            assert progress
+            progress(by_schema[outcome.schema], applied)
+
+    return told
+
+
+async def _up_one(
+    store: Store, target: Target, to: int | None, dry_run: bool, keep_going: bool, progress: Report | None
+) -> TargetResult:
+    applied: list[Applied] = []
+
+    def note(one: Applied) -> None:
+        applied.append(one)
+        if progress:
+            progress(target, one)
+
+    try:
+        return TargetResult(target, await runner.up(store, target.files, to=to, dry_run=dry_run, progress=note))
+    except CloudLabError as error:
+        if not keep_going:
+            raise
+        return TargetResult(target, applied, error)
 
 
 async def revert(
-    config: Config,
+    targets: Sequence[Target],
     *,
-    only: str,
     steps: int = 1,
     to: int | None = None,
     dry_run: bool = False,
     progress: Report | None = None,
 ) -> list[TargetResult]:
-    """Take back the newest `steps` migrations of every place of one tree, or all after version `to` (0: every one).
+    """Take back the newest `steps` migrations of every place, or all after version `to` (0: every one).
 
-    The data in them is lost. Arguments and errors are those of `migrate_all`.
+    The data in them is lost. The targets must be of one tree. Errors are those of `migrate_all`.
     """
-    targets = await find_targets(config, only)
     _one_tree(targets, to)
 
-    async def down(store: Store, target: Target) -> list[Applied]:
+    async def down(store: Store, target: Target) -> TargetResult:
         tell = _told(target, progress)
-        files = load_tree(target.tree)
-        return await runner.down(store, files, steps=steps, to=to, dry_run=dry_run, progress=tell)
+        done = await runner.down(store, target.files, steps=steps, to=to, dry_run=dry_run, progress=tell)
+        return TargetResult(target, done)
 
-    return [TargetResult(target, applied) for target, applied in await _each(targets, down)]
+    return await _each(targets, down)
 
 
-async def status_all(config: Config, *, only: str | None = None) -> list[TargetStatus]:
+async def redo(targets: Sequence[Target], *, progress: Report | None = None) -> list[TargetResult]:
+    """Take the newest migration of every place back and apply it again; the data in it is lost.
+
+    Errors are those of `migrate_all`; a migration that was taken back and cannot be applied is pending then.
+    """
+
+    async def again(store: Store, target: Target) -> TargetResult:
+        tell = _told(target, progress)
+        back = await runner.down(store, target.files, progress=tell)
+        forth = await runner.up(store, target.files, to=int(back[0].version), progress=tell) if back else []
+        return TargetResult(target, back + forth)
+
+    return await _each(targets, again)
+
+
+async def baseline(targets: Sequence[Target], *, to: int, dry_run: bool = False) -> list[tuple[Target, Adopted]]:
+    """Take databases over that are migrated already: note versions up to `to` as applied, running nothing.
+
+    Raises:
+        MigrationError: A place has a history of ours already, or there is no version `to`.
+    """
+
+    async def adopt(store: Store, target: Target) -> tuple[Target, Adopted]:
+        if not isinstance(store, PostgresStore):
+            raise MigrationError("only PostgreSQL databases are taken over", hint="Name another target.")
+        return target, await adopting.adopt(store, target.files, to=to, dry_run=dry_run)
+
+    return await _each(targets, adopt)
+
+
+async def status_all(targets: Sequence[Target]) -> list[TargetStatus]:
     """Return how every migration of every place stands; raises for no disagreement."""
 
-    async def status(store: Store, target: Target) -> list[MigrationStatus]:
-        return await runner.status(store, load_tree(target.tree))
+    async def status(store: Store, target: Target) -> TargetStatus:
+        return TargetStatus(target, await runner.status(store, target.files))
 
-    targets = await find_targets(config, only)
-    return [TargetStatus(target, migrations) for target, migrations in await _each(targets, status)]
+    return await _each(targets, status)
 
 
-async def verify_all(config: Config, *, only: str | None = None) -> None:
+async def verify_all(targets: Sequence[Target]) -> None:
     """Raise ChecksumChanged or MigrationError for the first place that does not hold exactly our files."""
 
     async def verify(store: Store, target: Target) -> None:
-        await runner.verify(store, load_tree(target.tree))
+        await runner.verify(store, target.files)
 
-    await _each(await find_targets(config, only), verify)
+    await _each(targets, verify)
 
 
 def _one_tree(targets: Sequence[Target], to: int | None) -> None:
-    if to and len({target.tree for target in targets}) > 1:
+    if to and len({target.source for target in targets}) > 1:
         raise MigrationError(
             f"version {to:03} is something else in each tree",
             hint="Name the tree: control, shard, tenant or clickhouse.",
@@ -192,11 +206,16 @@ def _told(target: Target, progress: Report | None) -> runner.Progress | None:
     return (lambda applied: progress(target, applied)) if progress else None
 
 
-async def _each(targets: Iterable[Target], act: Callable[[Store, Target], Awaitable[T]]) -> list[tuple[Target, T]]:
+async def _each(targets: Iterable[Target], act: Callable[[Store, Target], Awaitable[T]]) -> list[T]:
     """Do something in each place in turn, over one connection per database."""
+    async with _open_stores() as stores:
+        return [await act(await stores.of(target), target) for target in targets]
+
+
+@asynccontextmanager
+async def _open_stores() -> AsyncGenerator["_Stores"]:
     async with AsyncExitStack() as stack:
-        open_stores = _Stores(stack)
-        return [(target, await act(await open_stores.of(target), target)) for target in targets]
+        yield _Stores(stack)
 
 
 class _Stores:
@@ -207,7 +226,7 @@ class _Stores:
         self._connections: dict[str, Connection] = {}
 
     async def of(self, target: Target) -> Store:
-        if target.tree is Tree.CLICKHOUSE:
+        if target.source is Tree.CLICKHOUSE:
             lock = one_runner(await self._connection(target.lock_url), Waits().runner_seconds)
             return await self._stack.enter_async_context(clickhouse.connect(target.url, lock))
         return PostgresStore(await self._connection(target.url), target.schema)

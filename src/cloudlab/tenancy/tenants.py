@@ -17,7 +17,7 @@ from cloudlab.postgres.pool import Pools
 from cloudlab.postgres.transaction import Transaction
 from cloudlab.schema import migrate
 from cloudlab.schema.files import Tree, load_tree
-from cloudlab.schema.targets import SHOP_SCHEMA
+from cloudlab.schema.places import SHOP_SCHEMA
 from cloudlab.tenancy import shards
 from cloudlab.values import uuid7
 
