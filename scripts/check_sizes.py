@@ -50,7 +50,9 @@ def main() -> int:
             found += too_large(path)
     package = ROOT / "src" / "cloudlab"
     for path in sorted(package.rglob("*.py")):
-        if len(path.relative_to(package).parts) > DEEPEST:
+        below = path.relative_to(package)
+        # The rules have the folder of their own that the design gives them: one rule, one file.
+        if len(below.parts) > DEEPEST and below.parts[:2] != ("standards", "rules"):
             found.append(f"{path.relative_to(ROOT)}: deeper than {DEEPEST} folders")
     for line in found:
         print(line)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cloudlab.cli import (
+    check,
     demo,
     doctor,
     down,
@@ -53,6 +54,11 @@ app.command()(doctor.doctor)
 app.command()(demo.demo)
 app.command("import")(importing.import_)
 app.command()(worker.worker)
+app.command(
+    epilog="Examples:  cloudlab check postgresql://me@db.example/app  ·  cloudlab check migrations/  ·  "
+    "cloudlab check src/ --format github"
+)(check.check)
+app.command("rules", epilog="Examples:  cloudlab rules  ·  cloudlab rules LK05")(check.show_rules)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(event.app, name="event")

@@ -1,0 +1,1 @@
+"""The checker: every standard a rule, on anybody's database, migrations and queries."""

@@ -1,0 +1,115 @@
+"""Judging a schema, migrations and queries by the rules; the same rules whatever the schema was read from.
+
+Standard: §11 Best Practices
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from cloudlab.standards.catalog import Catalog, Place
+from cloudlab.standards.folding import fold
+from cloudlab.standards.rule import Finding, Found, Level, Query, Rule, Server, Step
+from cloudlab.standards.rules import every
+from cloudlab.standards.scripts import Script, Statement
+
+QUERIES = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
+
+SYNTAX = Rule(
+    id="SX01",
+    title="SQL is understood",
+    heading="§6.1 Migration File Structure",
+    level=Level.ERROR,
+    why="What PostgreSQL's own parser refuses fails on the server too.",
+    remedy="Mend the statement, or leave files of other databases out.",
+)
+
+
+def of_schema(catalog: Catalog, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
+    """Judge a schema, from a server or folded."""
+    for rule in rules or every():
+        if rule.schema:
+            yield from _all(rule, rule.schema(catalog))
+
+
+def of_migrations(
+    scripts: Iterable[Script], catalog: Catalog, rules: Sequence[Rule] | None = None
+) -> Iterator[Finding]:
+    """Judge each statement against the schema it meets, then fold it into the model.
+
+    Args:
+        scripts: In the order in which they are applied.
+        catalog: What was there before all of them; it is what they make of it afterwards.
+        rules: By default all.
+    """
+    chosen = [rule for rule in rules or every() if rule.step]
+    for script in scripts:
+        earlier: list[Statement] = []
+        for statement in script.statements:
+            if statement.problem:
+                yield Finding(SYNTAX, Found(statement.problem, statement.at), Level.ERROR)
+                continue
+            step = Step(catalog, statement, script, earlier)
+            for rule in chosen:
+                assert rule.step
+                yield from _all(rule, rule.step(step))
+            fold(catalog, statement, script.number)
+            earlier.append(statement)
+
+
+def of_queries(
+    statements: Iterable[Statement], catalog: Catalog, rules: Sequence[Rule] | None = None
+) -> Iterator[Finding]:
+    """Judge what an application sends."""
+    chosen = [rule for rule in rules or every() if rule.query]
+    for statement in statements:
+        if statement.problem:
+            if not statement.is_guess:
+                yield Finding(SYNTAX, Found(statement.problem, statement.at), Level.ERROR)
+        elif statement.kind in QUERIES:
+            for rule in chosen:
+                assert rule.query
+                yield from _all(rule, rule.query(Query(statement, catalog)))
+
+
+def of_server(server: Server, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
+    """Judge a server's settings, roles and state."""
+    for rule in rules or every():
+        if rule.server:
+            yield from _all(rule, rule.server(server))
+
+
+def _all(rule: Rule, found: Iterable[Found]) -> Iterator[Finding]:
+    return (Finding(rule, one, rule.level) for one in found)
+
+
+def of_files(
+    scripts: Sequence[Script], catalog: Catalog | None = None, rules: Sequence[Rule] | None = None
+) -> Iterator[Finding]:
+    """Judge files: migrations one after the other and the schema they make, queries against that schema.
+
+    Args:
+        scripts: In the order in which they are applied.
+        catalog: The schema of a live database that the queries are for; migrations begin with an empty one.
+        rules: By default all.
+    """
+    folded = Catalog()
+    migrations = [script for script in scripts if script.is_migration and is_migration(script)]
+    yield from of_migrations(migrations, folded, rules)
+    yield from of_schema(folded, rules)
+    for script in scripts:
+        if script not in migrations:
+            yield from of_queries(script.statements, catalog or folded, rules)
+
+
+def is_migration(script: Script) -> bool:
+    """Whether a file changes a schema; one that only reads and writes rows holds queries."""
+    return any(statement.kind not in QUERIES and statement.kind for statement in script.statements)
+
+
+def by_place(findings: Iterable[Finding]) -> list[Finding]:
+    """Sort findings as a reader goes through files."""
+
+    def key(finding: Finding) -> tuple[str, int, int, str, str]:
+        at: Place = finding.at
+        return at.source, at.line, at.column, finding.rule.id, finding.found.name
+
+    return sorted(findings, key=key)

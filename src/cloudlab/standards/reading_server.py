@@ -1,0 +1,54 @@
+"""What a server says of itself: settings, roles, and how its tables and sequences do.
+
+Standard: §11 Best Practices
+"""
+
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+
+from cloudlab.standards.rule import Server
+
+_FACTS: dict[str, LiteralString] = {
+    "roles": """
+        SELECT /* reading_server.roles */ r.rolname AS role, r.rolsuper AS superuser, r.rolbypassrls AS bypasses,
+               r.rolcanlogin AS can_login,
+               r.rolname = current_user AS is_ours
+        FROM pg_roles AS r WHERE r.rolname !~ '^pg_'
+    """,
+    "sequences": """
+        SELECT /* reading_server.sequences */ s.schemaname || '.' || s.sequencename AS sequence, s.last_value,
+               s.max_value, s.cycle
+        FROM pg_sequences AS s WHERE s.last_value IS NOT NULL
+    """,
+    "tables": """
+        SELECT /* reading_server.tables */ s.schemaname || '.' || s.relname AS name, s.n_live_tup AS live,
+               s.n_dead_tup AS dead, s.seq_scan, s.idx_scan,
+               greatest(s.last_analyze, s.last_autoanalyze) AS analyzed, s.n_mod_since_analyze AS changed,
+               age(c.relfrozenxid) AS xid_age, c.reloptions AS options
+        FROM pg_stat_user_tables AS s JOIN pg_class AS c ON c.oid = s.relid
+    """,
+    "databases": """
+        SELECT /* reading_server.databases */ d.datname AS name, age(d.datfrozenxid) AS xid_age,
+               s.stats_reset AS since
+        FROM pg_database AS d LEFT JOIN pg_stat_database AS s ON s.datid = d.oid WHERE d.datname = current_database()
+    """,
+    "extensions": """
+        SELECT /* reading_server.extensions */ e.extname AS name, e.extversion AS version FROM pg_extension AS e
+    """,
+    "connections": """
+        SELECT /* reading_server.connections */ coalesce(s.ssl, false) AS ssl, a.client_addr IS NOT NULL AS is_remote,
+               a.usename AS role
+        FROM pg_stat_activity AS a LEFT JOIN pg_stat_ssl AS s ON s.pid = a.pid
+        WHERE a.backend_type = 'client backend' AND a.datname = current_database()
+    """,
+}
+
+
+async def read_server(conn: AsyncConnection[dict[str, Any]]) -> Server:
+    """Return a server's settings and facts; what this login may not see is left out. Cost: seven queries."""
+    rows = await (
+        await conn.execute("SELECT /* reading_server.settings */ s.name, s.setting FROM pg_settings AS s")
+    ).fetchall()
+    facts = {name: await (await conn.execute(query)).fetchall() for name, query in _FACTS.items()}
+    return Server(conn.info.server_version // 10000, {row["name"]: row["setting"] for row in rows}, facts)

@@ -1,0 +1,135 @@
+"""What a rule is: one standard as code, with why it matters, how to mend a breach, and examples that are its tests."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from postgast import pg_query_pb2 as pb
+
+from cloudlab.standards.catalog import NOWHERE, Catalog, Place, Table
+from cloudlab.standards.scripts import Script, Statement
+
+
+class Level(StrEnum):
+    """How bad a breach is: an error fails the check, a warning does when asked to, a note never."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a rule has found: where, in which object, and the SQL or the words that mend it."""
+
+    message: str
+    at: Place = NOWHERE
+    name: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One statement of a migration, before it runs: the schema it meets, and what ran before it in its file."""
+
+    catalog: Catalog
+    statement: Statement
+    script: Script
+    earlier: Sequence[Statement] = ()
+
+    def table(self, relation: pb.RangeVar) -> Table | None:
+        """Return the table that the statement names, when the model knows it."""
+        return self.catalog.find(relation.schemaname, relation.relname)
+
+    def is_new(self, table: Table | None) -> bool:
+        """Whether the table was made by the same file or is temporary, so that nobody uses it yet."""
+        return table is not None and (table.is_temporary or table.born == self.script.number)
+
+    def together(self) -> list[Statement]:
+        """Return what ran before it in its transaction."""
+        number = self.statement.transaction
+        return [one for one in self.earlier if number is not None and one.transaction == number]
+
+    def found(self, message: str, *, name: str = "", remedy: str = "") -> Found:
+        """Report the statement."""
+        return Found(message, self.statement.at, name, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One statement that an application sends, and the schema it is for, when there is one."""
+
+    statement: Statement
+    catalog: Catalog
+
+    def found(self, message: str, *, name: str = "", remedy: str = "") -> Found:
+        """Report the query."""
+        return Found(message, self.statement.at, name, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What only a server knows: its settings, roles and activity, as rows of named columns."""
+
+    version: int
+    settings: dict[str, str]
+    facts: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
+
+
+OfSchema = Callable[[Catalog], Iterator[Found]]
+OfStep = Callable[[Step], Iterator[Found]]
+OfQuery = Callable[[Query], Iterator[Found]]
+OfServer = Callable[[Server], Iterator[Found]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One standard.
+
+    Attributes:
+        id: Two letters of its family and a number.
+        title: What must hold, in a few words.
+        heading: The heading of the standards it comes from.
+        level: How bad a breach is.
+        why: What happens otherwise; a fact, proven where it is about locks or rewrites.
+        remedy: How to mend it.
+        bad: Examples that it must report: SQL files, or queries for a query rule.
+        good: Examples that it must not report, the known false alarms of other tools first.
+        schema: Judges a model of a schema, live or folded.
+        step: Judges a statement of a migration.
+        query: Judges a statement of an application.
+        server: Judges a server.
+    """
+
+    id: str
+    title: str
+    heading: str
+    level: Level
+    why: str
+    remedy: str
+    bad: tuple[str, ...] = ()
+    good: tuple[str, ...] = ()
+    schema: OfSchema | None = None
+    step: OfStep | None = None
+    query: OfQuery | None = None
+    server: OfServer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A breach of a rule."""
+
+    rule: Rule
+    found: Found
+    level: Level
+
+    @property
+    def at(self) -> Place:
+        """Where."""
+        return self.found.at
+
+    @property
+    def remedy(self) -> str:
+        """How to mend this one, or else what mends its kind."""
+        return self.found.remedy or self.rule.remedy

@@ -1,0 +1,202 @@
+"""Reading SQL files: which tool they are for, which part goes up, which statements they hold, and where each stands.
+
+What is not to be judged (the way down, data of COPY, commands of psql) is blanked out, so that every line and column
+stays what it is in the file.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import postgast
+from google.protobuf.message import Message
+from postgast import pg_query_pb2 as pb
+
+from cloudlab.errors import MigrationError
+from cloudlab.schema.statements import split
+from cloudlab.standards.catalog import Place
+
+_GAP = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_SECTIONS = re.compile(r"^--\s*(?:migrate:|\+goose )(up|down)\b(.*)$", re.IGNORECASE | re.MULTILINE)
+_PSQL = re.compile(r"^\\[a-z!?].*$", re.IGNORECASE | re.MULTILINE)
+_COPY = re.compile(r"^COPY [^;]*?FROM stdin[^;]*;\n(.*?)^\\\.$", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+_NO_TRANSACTION = re.compile(
+    r"transaction:\s*false|\+goose no transaction|atlas:txmode none|executeInTransaction=false|disable-transaction",
+    re.IGNORECASE,
+)
+_GOOSE_MARKS = re.compile(r"^--\s*\+goose .*$", re.IGNORECASE | re.MULTILINE)
+_DUMP = re.compile(r"^-- PostgreSQL database dump", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement: its node, where it stands, and the number of the transaction it shares, None when it has its own.
+
+    `problem` is what the parser said of one that it does not understand; its node is None then. `is_guess` says that it
+    may be no SQL at all: a string in a program.
+    """
+
+    node: Message | None
+    text: str
+    at: Place
+    offset: int
+    transaction: int | None = None
+    problem: str = ""
+    is_guess: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The name of its node: IndexStmt, AlterTableStmt, …"""
+        return type(self.node).__name__ if self.node else ""
+
+
+@dataclass
+class Script:
+    """One file, what was given on standard input, or a part of a file in another language, which begins at a line."""
+
+    path: str
+    text: str
+    number: int = 0
+    is_migration: bool = True
+    first_line: int = 1
+    is_part: bool = False
+    wrapped: bool = field(init=False)
+    dialect: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dialect = _dialect(self.path, self.text)
+        self.wrapped = self.dialect in {"dbmate", "goose", "flyway"} and not _NO_TRANSACTION.search(self.text)
+
+    @cached_property
+    def up(self) -> str:
+        """The text with all but the way up blanked out."""
+        text = _COPY.sub(lambda found: found[0][: found.start(1) - found.start()] + _blank(found[1]) + "  ", self.text)
+        text = _PSQL.sub(lambda found: _blank(found[0]), text)
+        marks = list(_SECTIONS.finditer(text))
+        keep = [(mark.start(), mark[1].lower() == "up") for mark in marks] if marks else [(0, True)]
+        parts = [_blank(text[: keep[0][0]])] if marks else []
+        for (start, is_up), (end, _) in zip(keep, [*keep[1:], (len(text), False)], strict=True):
+            parts.append(text[start:end] if is_up else _blank(text[start:end]))
+        return "".join(parts)
+
+    @cached_property
+    def statements(self) -> tuple[Statement, ...]:
+        """Its statements, oldest first; BEGIN and COMMIT are among them."""
+        return tuple(_numbered(self, list(_parsed(self, self.up))))
+
+    @cached_property
+    def lines(self) -> Sequence[str]:
+        """Its lines, for showing where something stands."""
+        return self.text.split("\n")
+
+    def place(self, offset: int) -> Place:
+        """Return the place of a character of the text, counted from 0."""
+        line = self.text.count("\n", 0, offset) + 1
+        begin = self.text.rfind("\n", 0, offset) + 1
+        return Place(self.path, line + self.first_line - 1, offset - begin + 1, self.lines[line - 1])
+
+
+def _blank(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text)
+
+
+def _dialect(path: str, text: str) -> str:
+    name = Path(path).name
+    if re.search(r"^--\s*migrate:up", text, re.MULTILINE):
+        return "dbmate"
+    if _GOOSE_MARKS.search(text):
+        return "goose"
+    if re.match(r"[VR][\d._]*__.*\.sql$", name):
+        return "flyway"
+    if _DUMP.search(text):
+        return "dump"
+    if re.search(r"^-- Running (upgrade|downgrade)", text, re.MULTILINE):
+        return "alembic"
+    return "plain"
+
+
+def _parsed(script: Script, sql: str) -> Iterator[Statement]:
+    try:
+        tree = postgast.parse(sql)
+    except postgast.PgQueryError:
+        yield from _one_by_one(script, sql)
+        return
+    raw = sql.encode()
+    is_ascii = len(raw) == len(sql)
+    for statement in tree.stmts:
+        start = statement.stmt_location
+        end = start + statement.stmt_len if statement.stmt_len else len(raw)
+        if not is_ascii:
+            start, end = len(raw[:start].decode()), len(raw[:end].decode())
+        yield _statement(script, sql, start, end, postgast.unwrap_node(statement.stmt))
+
+
+def _statement(script: Script, sql: str, start: int, end: int, node: Message | None, problem: str = "") -> Statement:
+    gap = _GAP.match(sql, start, end)
+    begin = gap.end() if gap else start
+    return Statement(node, sql[begin:end].rstrip(), script.place(begin), begin, problem=problem)
+
+
+def _one_by_one(script: Script, sql: str) -> Iterator[Statement]:
+    """Parse statement by statement where something is wrong, so that one of them spoils no other."""
+    try:
+        found = split(sql, source=script.path)
+    except MigrationError as error:
+        yield Statement(None, sql, script.place(0), 0, problem=error.message)
+        return
+    at = 0
+    for each in found:
+        begin = sql.index(each.text, at)
+        at = begin + len(each.text)
+        try:
+            tree = postgast.parse(each.text)
+        except postgast.PgQueryError as error:
+            at_fault = script.place(begin + max(error.cursorpos - 1, 0))
+            yield Statement(None, each.text, at_fault, begin, problem=error.message)
+            continue
+        for statement in tree.stmts:
+            yield Statement(postgast.unwrap_node(statement.stmt), each.text, script.place(begin), begin)
+
+
+def _numbered(script: Script, statements: Sequence[Statement]) -> Iterator[Statement]:
+    """Say of each statement which transaction it is in."""
+    number, inside = 1, script.wrapped
+    for statement in statements:
+        node = statement.node
+        if script.is_part:
+            yield replace(statement, is_guess=True)
+            continue
+        if isinstance(node, pb.TransactionStmt):
+            begins = node.kind in {pb.TRANS_STMT_BEGIN, pb.TRANS_STMT_START}
+            ends = node.kind in {pb.TRANS_STMT_COMMIT, pb.TRANS_STMT_ROLLBACK, pb.TRANS_STMT_PREPARE}
+            if begins:
+                inside, number = True, number + 1
+            yield statement
+            if ends:
+                inside, number = script.wrapped, number + 1
+            continue
+        yield replace(statement, transaction=number) if inside else statement
+
+
+def read_files(paths: Sequence[Path]) -> list[Script]:
+    """Read SQL files and every `*.sql` below folders, in the order in which a migration tool would apply them.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    files: list[Path] = []
+    for path in paths:
+        files += sorted(path.rglob("*.sql"), key=_order) if path.is_dir() else [path] * (path.suffix != ".py")
+    chosen = [file for file in files if not re.search(r"(\.down|\.undo|_down)\.sql$|^U\d", file.name)]
+    return [
+        Script(str(file), file.read_text(encoding="utf-8-sig", errors="replace"), number)
+        for number, file in enumerate(chosen, 1)
+    ]
+
+
+def _order(path: Path) -> list[tuple[int, int, str]]:
+    """Sort numbers as numbers: 9 before 10."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]

@@ -1,0 +1,62 @@
+"""Every rule reports its bad examples and leaves its good ones alone; the examples are what its page shows.
+
+Standard: §11 Best Practices
+"""
+
+import re
+import sys
+
+import pytest
+
+from cloudlab.standards import checking
+from cloudlab.standards.catalog import Catalog
+from cloudlab.standards.folding import fold
+from cloudlab.standards.rule import Finding, Rule
+from cloudlab.standards.rules import every
+from cloudlab.standards.scripts import Script
+
+RULES = [rule for rule in every() if rule.server is None]
+MANY = 3
+
+
+def judged(rule: Rule, sql: str) -> list[Finding]:
+    """Judge an example by one rule, in every way the rule has."""
+    script = Script("example.sql", sql, number=1)
+    assert all(not statement.problem for statement in script.statements), [s.problem for s in script.statements]
+    catalog = Catalog()
+    findings = list(checking.of_migrations([script], catalog, [rule]))
+    findings += checking.of_schema(catalog, [rule])
+    before = Catalog()
+    queries = []
+    for statement in script.statements:
+        if statement.kind in checking.QUERIES:
+            queries.append(statement)
+        else:
+            fold(before, statement, 1)
+    return findings + list(checking.of_queries(queries, before, [rule]))
+
+
+@pytest.mark.parametrize("rule", every(), ids=lambda rule: rule.id)
+def test_a_rule_says_all_that_its_page_needs(rule: Rule):
+    assert re.fullmatch(r"[A-Z]{2}\d\d", rule.id)
+    module = next(module for module in sys.modules.values() if getattr(module, "RULE", None) is rule)
+    assert f"Standard: {rule.heading}\n" in (module.__doc__ or "")
+    assert module.__name__.rpartition(".")[2].startswith(f"{rule.id.lower()}_")
+    assert rule.why.endswith(".")
+    assert rule.remedy.endswith((".", ";", ")"))
+    assert any((rule.schema, rule.step, rule.query, rule.server))
+    assert rule.server or (len(rule.bad) >= MANY and len(rule.good) >= MANY)
+
+
+@pytest.mark.parametrize(
+    ("rule", "sql"), [(rule, sql) for rule in RULES for sql in rule.bad], ids=lambda one: getattr(one, "id", None)
+)
+def test_a_bad_example_is_reported(rule: Rule, sql: str):
+    assert {finding.rule.id for finding in judged(rule, sql)} == {rule.id}
+
+
+@pytest.mark.parametrize(
+    ("rule", "sql"), [(rule, sql) for rule in RULES for sql in rule.good], ids=lambda one: getattr(one, "id", None)
+)
+def test_a_good_example_is_left_alone(rule: Rule, sql: str):
+    assert judged(rule, sql) == []
