@@ -16,7 +16,7 @@ from uuid import UUID
 
 from cloudlab.errors import CloudLabError, CommitUnknown, InvalidInput, LeaseLost, TenantSuspended, TimedOut, WrongShard
 from cloudlab.events.store import as_json
-from cloudlab.sagas.definition import Call, Running, Saga, Sleep, Step, Unit, Wait, may_pass
+from cloudlab.sagas.definition import Call, Running, Saga, Sleep, Step, Unit, Wait, may_pass, written
 from cloudlab.sagas.history import Claimed, Direction, Entry, History
 from cloudlab.sagas.journal import ENDED, MOST_TOGETHER, Sessions, Turn, Write, saga_of, take_turns
 from cloudlab.sagas.waiting import cause_of, look
@@ -171,15 +171,15 @@ class Driver:
         function = step.do if begun.direction == "do" else step.undo
 
         async def work(s: Any) -> Mapping[str, Any] | None:  # noqa: ANN401  a Session, as a local step takes it
-            result = await cast(Any, function)(s, running)
+            result = written(await cast(Any, function)(s, running))
             self._at(f"before commit:{begun.direction}:{unit.name}")
             return result
 
         entry = self._ended(begun, "completed" if begun.direction == "do" else "compensated")
         write = self._closing(unit, (entry,), ends=ends)
-        written = await self._turn(Turn(write, work, self._cause, step.timeout.total_seconds()))
-        assert written  # the entry, with its result
-        return written
+        done = await self._turn(Turn(write, work, self._cause, step.timeout.total_seconds()), alone=step.alone)
+        assert done  # the entry, with its result
+        return done
 
     async def _external(self, unit: Unit, step: Step, begun: Entry, earlier: tuple[Entry, ...], *, ends: bool) -> Entry:
         """Call out between two writes: what was begun is on record before the call, or nobody could undo it."""
@@ -195,7 +195,7 @@ class Driver:
         self._at(f"begun:{begun.direction}:{unit.name}")
         function = step.do if begun.direction == "do" else step.undo
         async with asyncio.timeout(step.timeout.total_seconds()):
-            result = await cast(Any, function)(call, running)
+            result = written(await cast(Any, function)(call, running))
         self._at(f"answered:{begun.direction}:{unit.name}")
         status = "completed" if begun.direction == "do" else "compensated"
         entry = self._ended(begun, status, as_json(result) if result else None)
@@ -320,8 +320,12 @@ class Driver:
     async def _write(self, write: Write) -> None:
         await self._turn(Turn(write))
 
-    async def _turn(self, turn: Turn) -> Entry | None:
+    async def _turn(self, turn: Turn, *, alone: bool = False) -> Entry | None:
         tenant = await self._sessions.tenant(self.claimed.tenant_id)
+        if alone:
+            async with self._sessions.session(tenant, cause=self._cause) as s:
+                (entry,) = await take_turns(s, [turn])
+            return entry
         return await self._sessions.combine(tenant, take_turns, turn, key=saga_of, most=MOST_TOGETHER)
 
 

@@ -4,8 +4,7 @@ Standard: §3.3 Saga State Management
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 from weakref import WeakSet
 
@@ -50,7 +49,7 @@ class Sagas:
         return runner
 
     async def start(
-        self, tenant: Tenant, saga: Saga, data: Mapping[str, Any], *, key: str | None = None, cause: Cause | None = None
+        self, tenant: Tenant, saga: Saga, data: object, *, key: str | None = None, cause: Cause | None = None
     ) -> UUID:
         """Start a saga in a transaction of its own, shared with others that are started meanwhile.
 

@@ -4,7 +4,7 @@ Standard: §3.3 Saga State Management
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,18 +12,19 @@ from uuid import UUID
 
 from cloudlab.errors import CloudLabError, InvalidInput
 from cloudlab.events.store import as_json
-from cloudlab.sagas.definition import Running, Saga, Wait, aggregate_of
+from cloudlab.sagas.definition import Running, Saga, Wait, aggregate_of, written
 from cloudlab.session import Session
 from cloudlab.values import Cause, uuid7
 
 
-async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | None = None) -> UUID:
+async def start(s: Session, saga: Saga, data: object, *, key: str | None = None) -> UUID:
     """Start a saga when this session commits; a worker takes it from there.
 
     Args:
         s: The session; its cause becomes the saga's, whose events carry the same correlation id.
         saga: What to do.
-        data: What the steps need: text, whole numbers, ids, times, lists and mappings of those.
+        data: What the steps need: a mapping of text, whole numbers, ids, times, lists and mappings of those; or a
+            dataclass, whose fields may also be amounts, decimals and StrEnums.
         key: One saga of a name for each key in a tenant: started again with the same data, the first is returned.
 
     Returns:
@@ -36,11 +37,7 @@ async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | N
     Cost: one round trip with a key, none of its own without.
     """
     saga_id, cause = uuid7(), s.metadata
-    text = as_json(data)
-    running = Running(saga_id, s.tenant_id, json.loads(text), {})
-    for part in saga.parts:
-        if isinstance(part, Wait) and part.of is None:
-            aggregate_of(part, running)
+    text = _checked(s, saga_id, saga, data)
     s.note_append()
     parameters: dict[str, object] = {
         "saga_id": saga_id,
@@ -61,6 +58,15 @@ async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | N
     return started
 
 
+def _checked(s: Session, saga_id: UUID, saga: Saga, data: object) -> str:
+    text = as_json(written(data))
+    running = Running(saga_id, s.tenant_id, json.loads(text), {})
+    for part in saga.parts:
+        if isinstance(part, Wait) and part.of is None:
+            aggregate_of(part, running)
+    return text
+
+
 _START = """
     SELECT /* sagas.start */ start_saga(
         %(saga_id)s::uuid, %(name)s::varchar, %(version)s::integer, %(key)s::varchar, %(pivot)s::integer,
@@ -73,7 +79,7 @@ class Start:
     """A saga to be started where that is the whole transaction."""
 
     saga: Saga
-    data: Mapping[str, Any]
+    data: object
     key: str | None
     cause: Cause
 
@@ -87,6 +93,39 @@ async def start_each(s: Session, starts: Sequence[Start]) -> list[UUID | CloudLa
         except InvalidInput as error:  # refused before anything was sent
             outcomes.append(error)
     return outcomes
+
+
+async def start_all(s: Session, starts: Sequence[Start]) -> list[UUID]:
+    """Start sagas, all or none; return their ids in the order given. Errors as of `start`.
+
+    Cost: one round trip, none without sagas.
+    """
+    if not starts:
+        return []
+    ids = [uuid7() for _ in starts]
+    causes = [each.cause.as_metadata() for each in starts]
+    s.note_append()
+    started = await s.fetch_tuples(
+        """
+        SELECT /* starting.start_all */ start_saga(
+            w.saga_id, w.name, w.version, w.key, w.pivot, w.data, w.deadline, w.correlation_id, w.causation_id, w.actor)
+        FROM unnest(%(saga_ids)s::uuid[], %(names)s::varchar[], %(versions)s::integer[], %(keys)s::varchar[],
+                    %(pivots)s::integer[], %(data)s::jsonb[], %(deadlines)s::interval[], %(correlation_ids)s::uuid[],
+                    %(causation_ids)s::uuid[], %(actors)s::varchar[])
+             AS w (saga_id, name, version, key, pivot, data, deadline, correlation_id, causation_id, actor)
+        """,
+        saga_ids=ids,
+        names=[each.saga.name for each in starts],
+        versions=[each.saga.version for each in starts],
+        keys=[each.key for each in starts],
+        pivots=[each.saga.pivot for each in starts],
+        data=[_checked(s, saga_id, each.saga, each.data) for saga_id, each in zip(ids, starts, strict=True)],
+        deadlines=[f"{each.saga.deadline.total_seconds()} seconds" if each.saga.deadline else None for each in starts],
+        correlation_ids=[cause["correlation_id"] for cause in causes],
+        causation_ids=[cause.get("causation_id") for cause in causes],
+        actors=[cause.get("actor") for cause in causes],
+    )
+    return [row[0] for row in started]
 
 
 @dataclass(frozen=True, slots=True)
