@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from cloudlab.errors import CloudLabError, ProjectionFailed
 from cloudlab.events.follower import Follower
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.03
 _PARTITIONS_EVERY_SECONDS = 3600.0
+_ARCHIVE_EVERY_SECONDS = 3600.0
 _FAILURES_BEFORE_GIVING_UP = 5
 
 
@@ -55,6 +57,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             for shard in self._platform.config.shards:
                 tasks.create_task(self._keep_partitions(shard.name))
+                tasks.create_task(self._keep_archiving(shard.name))
                 if self._platform.sagas.definitions:
                     tasks.create_task(self._platform.sagas.runner(shard.name).run())
             for chore in self._chores:
@@ -129,6 +132,16 @@ class Worker:
             except CloudLabError as error:
                 log.warning("partitions not ensured", extra={"shard": shard, "error": repr(error)})
             await asyncio.sleep(_PARTITIONS_EVERY_SECONDS)
+
+    async def _keep_archiving(self, shard: str) -> None:
+        keep = timedelta(days=self._platform.config.housekeeping.saga_days)
+        while True:
+            try:
+                if moved := await self._platform.sagas.archive(shard, older_than=keep):
+                    log.info("sagas archived", extra={"shard": shard, "sagas": moved})
+            except CloudLabError as error:
+                log.warning("sagas not archived", extra={"shard": shard, "error": repr(error)})
+            await asyncio.sleep(_ARCHIVE_EVERY_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311  jitter
 
     async def _keep_doing(self, chore: Chore) -> None:
         """Do a chore for one tenant after the other, then pause; what fails for one keeps no other from it."""

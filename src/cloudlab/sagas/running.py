@@ -5,6 +5,7 @@ Standard: §3.3 Saga State Management
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 from weakref import WeakSet
 
@@ -12,6 +13,7 @@ from cloudlab.config import Config
 from cloudlab.errors import ConfigError, TimedOut
 from cloudlab.postgres.pool import Pools
 from cloudlab.sagas import operations
+from cloudlab.sagas.archive import archive_finished
 from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.driver import At, nowhere
 from cloudlab.sagas.journal import Sessions
@@ -77,6 +79,11 @@ class Sagas:
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             raise TimedOut(f"saga {saga_id} has not ended within {within_seconds:g} s") from None
+
+    async def archive(self, shard: str, *, older_than: timedelta) -> int:
+        """Put away the sagas of one shard that ended well so long ago; return how many. See `archive_finished`."""
+        url = shard_config(self._config, shard).urls.worker_url
+        return await archive_finished(self._pools, url, before=datetime.now(UTC) - older_than)
 
     async def listed(
         self, shard: str, *, statuses: Sequence[str] = (), tenant_id: UUID | None = None, limit: int = 100

@@ -156,18 +156,34 @@ class SagaState:
 
 
 async def find(s: Session, saga_id: UUID) -> SagaState:
-    """Return a saga of the session's tenant. Cost: one round trip.
+    """Return a saga of the session's tenant, archived or not. Cost: one round trip, two when it is archived.
 
     Raises:
         NotFound: There is none.
     """
-    return await s.fetch_one(
+    found = await s.fetch(
         SagaState,
         """
         SELECT /* sagas.find */ g.saga_id, g.saga_type, g.definition_version, g.saga_key, g.status, g.current_step,
                g.saga_data, g.compensation_data, g.lease_owner, nullif(g.next_at, 'infinity') AS next_at, g.deadline_at,
                g.waiting_for, g.correlation_id, g.started_by, g.created_at, g.updated_at
         FROM saga_instances AS g
+        WHERE g.tenant_id = %(tenant_id)s::uuid AND g.saga_id = %(saga_id)s::uuid
+        """,
+        tenant_id=s.tenant_id,
+        saga_id=saga_id,
+    )
+    return found[0] if found else await _find_archived(s, saga_id)
+
+
+async def _find_archived(s: Session, saga_id: UUID) -> SagaState:
+    return await s.fetch_one(
+        SagaState,
+        """
+        SELECT /* starting.find_archived */ g.saga_id, g.saga_type, g.definition_version, g.saga_key, g.status,
+               g.current_step, g.saga_data, g.compensation_data, g.lease_owner, g.next_at, g.deadline_at, g.waiting_for,
+               g.correlation_id, g.started_by, g.created_at, g.updated_at
+        FROM saga_instances_archive AS g
         WHERE g.tenant_id = %(tenant_id)s::uuid AND g.saga_id = %(saga_id)s::uuid
         """,
         tenant_id=s.tenant_id,
