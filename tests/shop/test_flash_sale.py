@@ -1,6 +1,6 @@
 """A flash sale: many more buyers than units, and payments that fail in every way.
 
-CLOUDLAB_TEST_FLASH_BUYERS says how many buyers come; 10,000 is the full size.
+CLOUDLAB_TEST_FLASH_BUYERS says how many buyers come, by default 10,000.
 
 Standard: §3.1 Strong Consistency (CP from CAP), §3.3 Saga State Management
 """
@@ -27,7 +27,7 @@ from shop.checking_out import Till, opened
 
 log = logging.getLogger(__name__)
 
-BUYERS = int(os.environ.get("CLOUDLAB_TEST_FLASH_BUYERS", "2000"))
+BUYERS = int(os.environ.get("CLOUDLAB_TEST_FLASH_BUYERS", "10000"))
 UNITS = 500
 AT_ONCE = 64
 TROUBLE = Scenario(seed=4, decline=0.02, timeout=0.01, duplicate_webhook=0.005, late_webhook=0.005)
