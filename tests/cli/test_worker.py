@@ -13,17 +13,19 @@ import pytest
 
 from cloudlab.cli import loading, shopkeeping
 from cloudlab.config import Config, Payments
-from cloudlab.errors import NotFound
+from cloudlab.errors import NotFound, PaymentUnknown
 from cloudlab.platform import Platform
-from cloudlab.shop import catalog, invariants, inventory, orders, readmodels
+from cloudlab.shop import catalog, fulfilment, invariants, inventory, orders, readmodels
 from cloudlab.shop.checkout import Checkout
 from cloudlab.shop.order import NewOrder
 from cloudlab.shop.payments import PaymentMethod, Sandbox
+from cloudlab.shop.sandbox import Scenario
 from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Money
 from cloudlab.worker import Chore, Worker
 from fixtures.commands import cloudlab, start, write_config
 from fixtures.shops import small_shop
+from shop.checking_out import opened
 
 
 @pytest.fixture
@@ -162,3 +164,22 @@ async def test_the_gateway_is_the_one_that_is_configured(config: Config, caplog:
         async with shopkeeping.gateway_of(replace(config, payments=payments)) as gateway:
             assert gateway.provider == "stripe"
     assert "secret" not in caplog.text
+
+
+async def test_money_that_turns_out_to_have_been_taken_for_a_cancelled_order_is_given_back(config: Config):
+    gateway = Sandbox(scenario=Scenario(lost_answer=1.0))
+    async with opened(config, gateway) as till:
+        order = await till.place((0, 1))
+        with pytest.raises(PaymentUnknown):
+            await till.charge(gateway, order)
+        async with till.opener() as s:
+            await fulfilment.cancel(s, order.order_id, reason="changed my mind")
+        chores = shopkeeping.chores(config, gateway, till.checkout, lost_after=timedelta(seconds=-60))
+        (resolve,) = [chore for chore in chores if chore.name == "resolve unknown payments"]
+        assert await resolve.work(till.platform, till.tenant) == 1
+        assert await resolve.work(till.platform, till.tenant) == 0
+        (listed,) = await till.platform.sagas.listed(till.tenant.shard)
+        assert (await till.ended(listed.saga_id)).status == "completed"
+        sums = (await gateway.sums())["EUR"]
+        assert sums.captured == sums.refunded == order.total.amount
+        await till.all_holds(gateway)

@@ -12,6 +12,7 @@ from cloudlab.config import Config, state_dir
 from cloudlab.errors import ConfigError
 from cloudlab.platform import Platform
 from cloudlab.shop import payments, reservations
+from cloudlab.shop.checkout import Checkout
 from cloudlab.shop.gateway import Gateway
 from cloudlab.shop.sandbox import FileLedger, Sandbox
 from cloudlab.tenancy.tenants import Tenant
@@ -49,8 +50,11 @@ async def gateway_of(config: Config) -> AsyncGenerator[Gateway]:
     yield Sandbox(ledger=FileLedger(folder / "sandbox.sqlite") if folder.is_dir() else None)
 
 
-def chores(config: Config, gateway: Gateway) -> list[Chore]:
-    """Return what a shop's workers look after: holds that have ended, and payments that nobody knows the end of."""
+def chores(config: Config, gateway: Gateway, checkout: Checkout, *, lost_after: timedelta = _LOST_AFTER) -> list[Chore]:
+    """Return what a shop's workers look after: holds that have ended, and payments that nobody knows the end of.
+
+    Money that turns out to have been taken for an order that cannot be had any more is given back.
+    """
 
     async def expire(platform: Platform, tenant: Tenant) -> int:
         async with platform.session(tenant) as s:
@@ -58,7 +62,11 @@ def chores(config: Config, gateway: Gateway) -> list[Chore]:
 
     async def resolve(platform: Platform, tenant: Tenant) -> int:
         found = await payments.resolve_unknown(
-            lambda: platform.session(tenant), gateway, older_than=_LOST_AFTER, limit=_AT_ONCE
+            lambda: platform.session(tenant),
+            gateway,
+            older_than=lost_after,
+            limit=_AT_ONCE,
+            and_then=checkout.give_back_what_is_due,
         )
         return len(found)
 

@@ -80,14 +80,13 @@ async def _work(until_caught_up: bool) -> int | None:
         loop.add_signal_handler(number, task.cancel)
     try:
         config = configuration.load()
-        async with (
-            gateway_of(config) as gateway,
-            Platform.open(config, projections=readmodels.ALL, sagas=Checkout(gateway).definitions) as platform,
-        ):
-            worker = Worker(platform, chores=chores(config, gateway))
-            if until_caught_up:
-                return await worker.run_until_caught_up()
-            await worker.run()
+        async with gateway_of(config) as gateway:
+            checkout = Checkout(gateway)
+            async with Platform.open(config, projections=readmodels.ALL, sagas=checkout.definitions) as platform:
+                worker = Worker(platform, chores=chores(config, gateway, checkout))
+                if until_caught_up:
+                    return await worker.run_until_caught_up()
+                await worker.run()
     except asyncio.CancelledError:
         log.info("worker ended by a signal")
     return None

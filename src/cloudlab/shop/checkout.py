@@ -26,9 +26,10 @@ from cloudlab.session import Session
 from cloudlab.shop import orders
 from cloudlab.shop.checkout_data import Bought, CheckoutOrder, RefundWanted
 from cloudlab.shop.checkout_steps import CheckoutSteps
-from cloudlab.shop.gateway import Gateway, PaymentMethod
+from cloudlab.shop.gateway import Gateway, Kind, PaymentMethod
 from cloudlab.shop.notifying import LogNotifier, Notifier
 from cloudlab.shop.order import NewOrder
+from cloudlab.shop.payment_answers import Settled
 from cloudlab.shop.refund_steps import RefundSteps
 from cloudlab.shop.refunding import ReturnLine
 from cloudlab.tenancy.tenants import Tenant
@@ -137,6 +138,20 @@ class Checkout:
         return await sagas.start(
             s, self.refund, RefundWanted(order_id, reason, amount, list(lines)), key=idempotency_key
         )
+
+    async def give_back_what_is_due(self, s: Session, settled: Settled) -> None:
+        """Start giving back what a capture has taken for an order that cannot be had for it; usually nothing.
+
+        For the transaction in which the answer was entered: after a webhook, or as `and_then` of `resolve_unknown`.
+        """
+        if settled.due.amount > 0 and settled.attempt.kind is Kind.CAPTURE:
+            await self.give_back(
+                s,
+                settled.order.order_id,
+                reason=f"taken for an order that is {settled.order.status}",
+                idempotency_key=f"due:{settled.attempt.idempotency_key}",
+                amount=settled.due,
+            )
 
     def _gateway_of(self, provider: str) -> Gateway:
         if provider not in self._gateways:
