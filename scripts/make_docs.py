@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from cloudlab import errors
 from cloudlab.cli.main import app
-from cloudlab.config import Limits
+from cloudlab.config import Housekeeping, Limits, Payments, variable
 
 sys.path.insert(0, str(Path(__file__).parent))
 from standards import HEADINGS, ROOT, TO_COME, citations, homeless
@@ -81,6 +81,14 @@ def settings_page() -> str:
         "",
         "[limits]",
         *(f"{item.name} = {item.default}" for item in dataclasses.fields(Limits)),
+        "",
+        "[payments]                   # who takes the money: sandbox moves none",
+        'provider = "sandbox"         # or stripe',
+        'stripe_api_key = "sk_…"',
+        'stripe_webhook_secret = "whsec_…"',
+        "",
+        "[housekeeping]               # what workers do beside",
+        *(f"{item.name} = {item.default}" for item in dataclasses.fields(Housekeeping)),
         "```\n",
         "| variable | meaning |",
         "|---|---|",
@@ -93,7 +101,9 @@ def settings_page() -> str:
         "| CLOUDLAB_SHARD_NAME_APP_URL, … | the logins of shard NAME |",
         "| CLOUDLAB_CACHE_URL, CLOUDLAB_ANALYTICS_URL | the cache and the analytics database |",
         "| CLOUDLAB_MASTER_KEY | master key of version 1 in base64, or `1:key,2:key` |",
-        *(f"| CLOUDLAB_{item.name.upper()} | limit `{item.name}` |" for item in dataclasses.fields(Limits)),
+        *(f"| {variable(item.name)} | limit `{item.name}` |" for item in dataclasses.fields(Limits)),
+        *(f"| {variable(item.name)} | [payments] `{item.name}` |" for item in dataclasses.fields(Payments)),
+        *(f"| {variable(item.name)} | [housekeeping] `{item.name}` |" for item in dataclasses.fields(Housekeeping)),
         "\nA server that is not on this machine is verified (`sslmode=verify-full`) unless its URL says otherwise.",
     ]
     return MADE + "\n".join(lines) + "\n"

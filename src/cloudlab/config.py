@@ -55,6 +55,23 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Payments:
+    """Who takes the money: `sandbox`, which moves none, or `stripe`."""
+
+    provider: str = "sandbox"
+    stripe_api_key: str = field(default="", repr=False)
+    stripe_webhook_secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """What workers clear away and look after, and when."""
+
+    saga_days: float = 30.0
+    chores_every_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole installation: the control database, the shards, the cache, the analytics database, the master keys."""
 
@@ -64,11 +81,18 @@ class Config:
     analytics_url: str = field(repr=False)
     limits: Limits = Limits()
     master_keys: Mapping[int, bytes] = field(repr=False, hash=False, default_factory=dict[int, bytes])
+    payments: Payments = Payments()
+    housekeeping: Housekeeping = Housekeeping()
 
 
 MASTER_KEY_BYTES = 32
 _URL_KEYS = ("app_url", "owner_url", "worker_url", "readonly_url")
 _LIMITS = tuple(item.name for item in fields(Limits))
+_PAYMENTS = tuple(item.name for item in fields(Payments))
+_HOUSEKEEPING = tuple(item.name for item in fields(Housekeeping))
+_PROVIDERS = ("sandbox", "stripe")
+# Where its section would not be clear from the name of a setting, the name of its variable says it.
+_VARIABLES = {"provider": "CLOUDLAB_PAYMENTS_PROVIDER"}
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -133,8 +157,15 @@ def _with_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[s
             merged[section] = {"url": value}
     if text := environ.get("CLOUDLAB_MASTER_KEY"):
         merged["encryption"] = {"keys": dict(raw.get("encryption", {}).get("keys", {})) | _keys_named(text)}
-    given = {name: environ.get(f"CLOUDLAB_{name.upper()}") for name in _LIMITS}
-    return merged | {"limits": raw.get("limits", {}) | {name: text for name, text in given.items() if text}}
+    for section, names in (("limits", _LIMITS), ("payments", _PAYMENTS), ("housekeeping", _HOUSEKEEPING)):
+        given = {name: environ.get(variable(name)) for name in names}
+        merged[section] = dict(raw.get(section, {})) | {name: text for name, text in given.items() if text}
+    return merged
+
+
+def variable(setting: str) -> str:
+    """Return the name of the environment variable of a limit, a payment setting or one of housekeeping."""
+    return _VARIABLES.get(setting, f"CLOUDLAB_{setting.upper()}")
 
 
 def _keys_named(text: str) -> dict[str, str]:
@@ -174,7 +205,7 @@ def _shards_named(raw: dict[str, Any], environ: Mapping[str, str]) -> list[dict[
 
 
 def _parse(raw: dict[str, Any]) -> Config:
-    _known("", raw, ("control", "shards", "cache", "analytics", "limits", "encryption"))
+    _known("", raw, ("control", "shards", "cache", "analytics", "limits", "encryption", "payments", "housekeeping"))
     shards = tuple(_shard(entry) for entry in raw["shards"])
     if not shards:
         raise ConfigError("there is no [[shards]] entry: a platform needs at least one shard")
@@ -186,8 +217,10 @@ def _parse(raw: dict[str, Any]) -> Config:
         shards=shards,
         cache_url=_url("cache", raw.get("cache", {})),
         analytics_url=_url("analytics", raw.get("analytics", {})),
-        limits=_limits(raw["limits"]),
+        limits=Limits(**_numbers("limits", raw["limits"], _LIMITS)),
         master_keys=_master_keys(raw.get("encryption", {})),
+        payments=_payments(raw["payments"]),
+        housekeeping=Housekeeping(**_numbers("housekeeping", raw["housekeeping"], _HOUSEKEEPING)),
     )
 
 
@@ -215,17 +248,27 @@ def _url(section: str, entry: dict[str, Any]) -> str:
     return str(entry["url"])
 
 
-def _limits(entry: dict[str, Any]) -> Limits:
-    _known("limits", entry, _LIMITS)
+def _payments(entry: dict[str, Any]) -> Payments:
+    _known("payments", entry, _PAYMENTS)
+    made = Payments(**{name: str(value) for name, value in entry.items()})
+    if made.provider not in _PROVIDERS:
+        raise ConfigError(f"[payments] provider {made.provider!r} is not known", hint=f"Use {' or '.join(_PROVIDERS)}.")
+    if made.provider == "stripe" and not made.stripe_api_key:
+        raise ConfigError("[payments] stripe_api_key is missing", hint="Stripe's dashboard shows the secret key.")
+    return made
+
+
+def _numbers(section: str, entry: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    _known(section, entry, names)
     values: dict[str, Any] = {}
     for name, text in entry.items():
         try:
             values[name] = int(text) if name == "pool_max_size" else float(text)
         except ValueError:
-            raise ConfigError(f"[limits] {name} must be a number, not {text!r}") from None
+            raise ConfigError(f"[{section}] {name} must be a number, not {text!r}") from None
         if values[name] <= 0:
-            raise ConfigError(f"[limits] {name} must be positive, not {text}")
-    return Limits(**values)
+            raise ConfigError(f"[{section}] {name} must be positive, not {text}")
+    return values
 
 
 def _known(section: str, entry: dict[str, Any], keys: Iterable[str]) -> None:

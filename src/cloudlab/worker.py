@@ -7,25 +7,43 @@ Standard: §3.1 Eventual Consistency (AP from CAP), §7.1 Time-Based Partitionin
 
 import asyncio
 import logging
-from collections.abc import Callable
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
 from cloudlab.errors import CloudLabError, ProjectionFailed
 from cloudlab.events.follower import Follower
 from cloudlab.events.steering import Progress
 from cloudlab.platform import Platform
+from cloudlab.tenancy.tenants import Tenant
 
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.03
 _PARTITIONS_EVERY_SECONDS = 3600.0
+_ARCHIVE_EVERY_SECONDS = 3600.0
 _FAILURES_BEFORE_GIVING_UP = 5
 
 
-class Worker:
-    """Runs the asynchronous projections and the sagas that the platform was opened with, on every shard."""
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something to be looked after for every tenant again and again; `work` says how much there was to do.
 
-    def __init__(self, platform: Platform) -> None:
+    Every worker does every chore, so it must bear that others do it at the same time.
+    """
+
+    name: str
+    every_seconds: float
+    work: Callable[[Platform, Tenant], Awaitable[int]]
+
+
+class Worker:
+    """Runs the asynchronous projections and the sagas that the platform was opened with, on every shard, and chores."""
+
+    def __init__(self, platform: Platform, *, chores: Sequence[Chore] = ()) -> None:
         self._platform = platform
+        self._chores = tuple(chores)
         self._applied = 0
         self._followers: dict[tuple[str, str], Follower] = {}
 
@@ -39,8 +57,11 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             for shard in self._platform.config.shards:
                 tasks.create_task(self._keep_partitions(shard.name))
+                tasks.create_task(self._keep_archiving(shard.name))
                 if self._platform.sagas.definitions:
                     tasks.create_task(self._platform.sagas.runner(shard.name).run())
+            for chore in self._chores:
+                tasks.create_task(self._keep_doing(chore))
             tasks.create_task(self._follow_all())
 
     async def run_until_caught_up(self, progress: Callable[[int], None] | None = None) -> int:
@@ -111,6 +132,33 @@ class Worker:
             except CloudLabError as error:
                 log.warning("partitions not ensured", extra={"shard": shard, "error": repr(error)})
             await asyncio.sleep(_PARTITIONS_EVERY_SECONDS)
+
+    async def _keep_archiving(self, shard: str) -> None:
+        keep = timedelta(days=self._platform.config.housekeeping.saga_days)
+        while True:
+            try:
+                if moved := await self._platform.sagas.archive(shard, older_than=keep):
+                    log.info("sagas archived", extra={"shard": shard, "sagas": moved})
+            except CloudLabError as error:
+                log.warning("sagas not archived", extra={"shard": shard, "error": repr(error)})
+            await asyncio.sleep(_ARCHIVE_EVERY_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311  jitter
+
+    async def _keep_doing(self, chore: Chore) -> None:
+        """Do a chore for one tenant after the other, then pause; what fails for one keeps no other from it."""
+        while True:
+            try:
+                tenants = [tenant for tenant in await self._platform.tenants() if tenant.is_active]
+            except CloudLabError as error:
+                log.warning("chore not begun", extra={"chore": chore.name, "error": repr(error)})
+                tenants = []
+            for tenant in tenants:
+                about = {"chore": chore.name, "tenant": tenant.tenant_name}
+                try:
+                    if done := await chore.work(self._platform, tenant):
+                        log.info("chore done", extra=about | {"done": done})
+                except CloudLabError as error:
+                    log.warning("chore not done", extra=about | {"error": repr(error)})
+            await asyncio.sleep(chore.every_seconds * random.uniform(0.75, 1.25))  # noqa: S311  jitter, not a secret
 
 
 def _refuse_paused(shard: str, item: Progress) -> None:

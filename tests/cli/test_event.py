@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -21,11 +22,14 @@ from cloudlab.crypto import new_key
 from cloudlab.events import store as events
 from cloudlab.events import subjects
 from cloudlab.platform import Platform
+from cloudlab.sagas import Call, Running, Saga, Step
+from cloudlab.session import Session
 from cloudlab.shop import users
 from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Cause, NewEvent, Stream, caused_by
 from events.shapes import Subscribed
 from fixtures.commands import cloudlab, start, write_config
+from sagas.making import running
 
 T = TypeVar("T")
 KEY = new_key()
@@ -167,6 +171,38 @@ def test_a_trace_shows_what_one_command_caused_across_streams(home: Path, config
     assert "by ada" in shown.stdout
     assert "Reserved Product" in shown.stdout
     assert cloudlab(home, "event", "trace", uuid4(), "--tenant", "acme").returncode == 2
+
+
+def test_a_trace_shows_the_steps_of_the_sagas_that_a_command_started(home: Path, config: Config):
+    async def note(s: Session, saga: Running) -> None:
+        await events.append(s, Stream("Trip", saga.saga_id), [NewEvent("SeatReserved", {})], expected_version=None)
+
+    async def look(call: Call, saga: Running) -> None:
+        await asyncio.sleep(0)
+
+    saga = Saga("trip", Step("reserve", do=note), Step("look", do=look, external=True))
+
+    async def travel(config: Config) -> tuple[str, str]:
+        async with Platform.open(config, sagas=[saga]) as platform:
+            acme = await platform.create_tenant("acme")
+            other = await platform.sagas.start(acme, saga, {})
+            saga_id = await platform.sagas.start(acme, saga, {}, cause=Cause(actor="ada"))
+            async with running(platform, acme):
+                for each in (other, saga_id):
+                    state = await platform.sagas.ended(acme, each)
+            await platform.sagas.archive(acme.shard, older_than=timedelta(0))
+            return str(saga_id), str(state.correlation_id)
+
+    saga_id, correlation_id = asyncio.run(travel(config))
+    for entry in (saga_id, correlation_id):
+        done = cloudlab(home, "event", "trace", entry, "--tenant", "acme", "--json")
+        (found,) = lines_of_one(done)["commands"]
+        assert found["correlation_id"] == correlation_id
+        taken = [(step["saga_id"], step["step_type"], step["status"]) for step in found["saga_steps"]]
+        assert taken == [(saga_id, "reserve", "completed"), (saga_id, "look", "completed")]
+    shown = cloudlab(home, "event", "trace", saga_id, "--tenant", "acme", COLUMNS="200")
+    assert f"saga trip v1 {saga_id}: completed" in shown.stdout
+    assert "reserve completed, attempt 1" in shown.stdout
 
 
 def lines_of_one(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:

@@ -55,7 +55,7 @@ HOT = {
     "orders.items": (orders, "pk_order_items"),
     "orders.list_for_user": (orders, "idx_orders_user_id_created_at"),
     "placing.place_all": (placing, "pk_orders"),
-    "fulfilment.deliver": (fulfilment, "idx_shipments_order_id"),
+    "fulfilment.deliver": (fulfilment, "uq_shipments_order_id_vendor_id"),
     "reservations.status": (reservations, "pk_inventory_reservations"),
     "payment_records.commissions": (payment_records, "pk_order_items"),
     "payment_records.refund_payment": (payment_records, "idx_payments_order_id_status"),

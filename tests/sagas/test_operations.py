@@ -5,17 +5,23 @@ Standard: §3.3 Saga State Management
 
 import asyncio
 import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from cloudlab.config import Config
-from cloudlab.errors import IllegalTransition, NotFound, OutOfStock
+from cloudlab.errors import IllegalTransition, InvalidInput, NotFound, OutOfStock
 from cloudlab.platform import Platform
+from cloudlab.postgres.pool import Pools
 from cloudlab.sagas import Call, Running, Saga, Step, operations
+from cloudlab.sagas.archive import archive_finished
 from cloudlab.sagas.operations import Action
 from cloudlab.session import Session
-from cloudlab.tenancy.tenants import Tenant
+from cloudlab.tenancy.tenants import Tenant, shard_config
+from cloudlab.values import Money, uuid7
 from fixtures.commands import cloudlab, write_config
 from sagas.making import QUICK, begin, failing, make_table, mark, marking, marks, running
 
@@ -128,3 +134,103 @@ def test_the_command_line_shows_and_steers(config: Config, tmp_path: Path):
     assert (tally["status"], tally["sagas"], tally["due"]) == ("running", 1, 1)
     shown = cloudlab(tmp_path, "saga", "show", saga_id, "--tenant", "acme").stdout
     assert "retry by ada: restocked" in shown
+
+
+async def test_old_sagas_that_ended_well_are_archived_and_still_shown(config: Config):
+    await make_table(config)
+    fine = Saga("fine", marking("a"), marking("b"))
+    undone = Saga("undone", marking("a"), Step("no", do=failing(OutOfStock())))
+    async with Platform.open(config, sagas=[fine, undone, STUCK]) as platform:
+        acme = await platform.create_tenant("acme")
+        async with running(platform, acme):
+            ids = [await begin(platform, acme, saga) for saga in (fine, undone, STUCK) for _ in range(3)]
+            ended = [(await platform.sagas.ended(acme, saga_id)).status for saga_id in ids]
+        waiting = await begin(platform, acme, fine)
+
+        async def timelines() -> list[operations.Timeline]:
+            async with platform.session(acme, readonly=True) as s:
+                return [await operations.timeline(s, saga_id) for saga_id in ids]
+
+        before = await timelines()
+        assert await platform.sagas.archive(acme.shard, older_than=timedelta(hours=1)) == 0
+        counts = await asyncio.gather(*(platform.sagas.archive(acme.shard, older_than=timedelta(0)) for _ in range(4)))
+        assert sum(counts) == 6  # several workers at once move each of them once
+        assert await timelines() == before
+        assert [(await platform.sagas.ended(acme, saga_id)).status for saga_id in ids] == ended
+        left = await platform.sagas.listed(acme.shard)
+        assert {each.saga_id for each in left} == {*ids[6:], waiting}
+        async with platform.session(acme) as s:
+            counted = await s.fetch_tuples(
+                """
+                SELECT /* test */ (SELECT count(*) FROM saga_steps_archive), (SELECT count(*) FROM saga_steps AS j
+                    WHERE NOT EXISTS (SELECT FROM saga_instances AS i WHERE i.saga_id = j.saga_id))
+                """
+            )
+        assert counted == [(3 * 2 + 3 * 3, 0)]
+
+
+async def test_batches_of_the_archive_are_bounded(config: Config):
+    await make_table(config)
+    saga = Saga("fine", marking("a"))
+    async with Platform.open(config, sagas=[saga]) as platform, Pools(config.limits) as pools:
+        acme = await platform.create_tenant("acme")
+        async with running(platform, acme):
+            ids = [await begin(platform, acme, saga) for _ in range(7)]
+            for saga_id in ids:
+                await platform.sagas.ended(acme, saga_id)
+        url = shard_config(config, acme.shard).urls.worker_url
+        assert await archive_finished(pools, url, before=datetime.now(UTC), batch=2) == 7
+        assert await archive_finished(pools, url, before=datetime.now(UTC), batch=2) == 0
+
+
+async def test_a_running_saga_is_moved_to_a_newer_definition(config: Config):
+    await make_table(config)
+    broken_step = Step("b", do=failing(OutOfStock()), attempts=1, backoff=QUICK)
+    old = Saga("trip", marking("a", pivot=True), broken_step, marking("c"), version=1)
+    new = Saga("trip", marking("a", pivot=True), marking("b"), marking("extra"), marking("c"), version=2)
+    async with Platform.open(config, sagas=[old, new]) as platform:
+        acme = await platform.create_tenant("acme")
+        async with running(platform, acme):
+            saga_id = await begin(platform, acme, old)
+            assert (await platform.sagas.ended(acme, saga_id)).status == "failed"
+            async with platform.session(acme) as s:
+                moved = await operations.steer(s, saga_id, "migrate", actor="ada", reason="b was wrong", version=2)
+            assert moved == "running"
+            state = await platform.sagas.ended(acme, saga_id)
+        assert (state.status, state.definition_version) == ("completed", 2)
+        assert await marks(platform, acme, saga_id) == ["a", "b", "extra", "c"]
+        async with platform.session(acme) as s:
+            assert [each.action for each in (await operations.timeline(s, saga_id)).actions] == ["migrate"]
+
+
+@dataclass(frozen=True)
+class Trip:
+    trip_id: UUID
+    price: Money
+    stops: list[str]
+    note: str | None = None
+
+
+async def test_data_and_results_may_be_dataclasses(config: Config):
+    wanted = Trip(uuid7(), Money("12.30", "EUR"), ["Ulm", "Bonn"])
+
+    async def turn(s: Session, saga: Running) -> Trip:
+        return replace(saga.input(Trip), stops=saga.input(Trip).stops[::-1])
+
+    async def look(call: Call, saga: Running) -> None:
+        assert saga.input(Trip) == wanted
+        assert saga.result("turn", Trip) == replace(wanted, stops=["Bonn", "Ulm"])
+
+    saga = Saga("trip", Step("turn", do=turn), Step("look", do=look, external=True))
+    async with Platform.open(config, sagas=[saga]) as platform:
+        acme = await platform.create_tenant("acme")
+        async with running(platform, acme):
+            saga_id = await platform.sagas.start(acme, saga, wanted)
+            state = await platform.sagas.ended(acme, saga_id)
+            assert state.status == "completed", state
+            other = await platform.sagas.start(acme, saga, {"trip_id": "none"})
+            assert "missing" in str((await platform.sagas.ended(acme, other)).compensation_data)
+        with pytest.raises(InvalidInput, match="mappings and dataclasses"):
+            await platform.sagas.start(acme, saga, ["a list"])
+        with pytest.raises(InvalidInput, match="price"):
+            await platform.sagas.start(acme, saga, replace(wanted, price="12"))  # type: ignore[arg-type]

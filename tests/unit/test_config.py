@@ -94,6 +94,9 @@ def test_the_embedded_stack_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("[analytics]", "[limits]\npool_max_size = 0\n[analytics]", "pool_max_size must be positive"),
         ("[analytics]", '[limits]\nlock_timeout_seconds = "soon"\n[analytics]', "must be a number, not 'soon'"),
         ("[control]", "[control", "cloudlab.toml"),
+        ("[analytics]", '[payments]\nprovider = "cash"\n[analytics]', "'cash' is not known"),
+        ("[analytics]", '[payments]\nprovider = "stripe"\n[analytics]', "stripe_api_key is missing"),
+        ("[analytics]", "[housekeeping]\nsaga_days = 0\n[analytics]", r"\[housekeeping\] saga_days must be positive"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_reason(tmp_path: Path, old: str, new: str, said: str):
@@ -158,3 +161,12 @@ def test_a_master_key_that_is_none_is_refused_without_showing_it(tmp_path: Path,
         config.load(written(tmp_path, GOOD), environ={"CLOUDLAB_MASTER_KEY": wrong})
     assert wrong not in str(refused.value)
     assert KEYS[0] not in str(refused.value)
+
+
+def test_the_payment_provider_comes_from_the_file_or_the_environment_and_its_keys_are_never_shown(tmp_path: Path):
+    assert config.load(written(tmp_path, GOOD), environ={}).payments.provider == "sandbox"
+    named = {"CLOUDLAB_PAYMENTS_PROVIDER": "stripe", "CLOUDLAB_STRIPE_API_KEY": "sk_1"}
+    loaded = config.load(written(tmp_path, f'{GOOD}\n[payments]\nstripe_webhook_secret = "whsec_1"\n'), environ=named)
+    assert (loaded.payments.stripe_api_key, loaded.payments.stripe_webhook_secret) == ("sk_1", "whsec_1")
+    assert "sk_1" not in repr(loaded)
+    assert "whsec_1" not in repr(loaded)

@@ -304,6 +304,51 @@ $$;
 COMMENT ON FUNCTION cloudlab.append_streams_all(p_aggregate_types character varying[], p_aggregate_ids uuid[], p_expected_versions integer[], p_event_counts integer[], p_event_types character varying[], p_event_data jsonb[], p_metadata jsonb[], OUT last_versions integer[], OUT found_versions integer[], OUT positions bigint[], OUT recorded_at timestamp with time zone) IS 'Appends to many different streams of the current tenant, all or none';
 
 --
+-- Name: archive_sagas(timestamp with time zone, uuid, uuid, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.archive_sagas(p_before timestamp with time zone, p_after_tenant uuid, p_after_saga uuid, p_limit integer, OUT archived integer, OUT last_tenant uuid, OUT last_saga uuid) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_seen record;
+BEGIN
+    archived := 0;
+    FOR v_seen IN
+        SELECT s.tenant_id, s.saga_id, s.status IN ('completed', 'compensated') AND s.updated_at < p_before AS is_old
+        FROM saga_instances s
+        WHERE (s.tenant_id, s.saga_id) > (p_after_tenant, p_after_saga)
+        ORDER BY s.tenant_id, s.saga_id LIMIT p_limit
+    LOOP
+        last_tenant := v_seen.tenant_id;
+        last_saga := v_seen.saga_id;
+        CONTINUE WHEN NOT v_seen.is_old;
+        -- Another worker may be at it: what it has locked or moved is passed over.
+        PERFORM FROM saga_instances s
+        WHERE s.tenant_id = v_seen.tenant_id AND s.saga_id = v_seen.saga_id FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        INSERT INTO saga_instances_archive SELECT s.* FROM saga_instances s
+        WHERE s.tenant_id = v_seen.tenant_id AND s.saga_id = v_seen.saga_id;
+        INSERT INTO saga_steps_archive SELECT j.* FROM saga_steps j
+        WHERE j.tenant_id = v_seen.tenant_id AND j.saga_id = v_seen.saga_id;
+        INSERT INTO saga_actions_archive SELECT a.* FROM saga_actions a
+        WHERE a.tenant_id = v_seen.tenant_id AND a.saga_id = v_seen.saga_id;
+        DELETE FROM saga_steps j WHERE j.tenant_id = v_seen.tenant_id AND j.saga_id = v_seen.saga_id;
+        DELETE FROM saga_actions a WHERE a.tenant_id = v_seen.tenant_id AND a.saga_id = v_seen.saga_id;
+        DELETE FROM saga_instances s WHERE s.tenant_id = v_seen.tenant_id AND s.saga_id = v_seen.saga_id;
+        archived := archived + 1;
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION archive_sagas(p_before timestamp with time zone, p_after_tenant uuid, p_after_saga uuid, p_limit integer, OUT archived integer, OUT last_tenant uuid, OUT last_saga uuid); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.archive_sagas(p_before timestamp with time zone, p_after_tenant uuid, p_after_saga uuid, p_limit integer, OUT archived integer, OUT last_tenant uuid, OUT last_saga uuid) IS 'Moves sagas that ended well before a time to the archive, of so many behind a key; returns how many, and the last key';
+
+--
 -- Name: archived_through(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -2972,6 +3017,77 @@ COMMENT ON COLUMN cloudlab.saga_actions.reason IS 'Why';
 COMMENT ON COLUMN cloudlab.saga_actions.created_at IS 'When';
 
 --
+-- Name: saga_actions_archive; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.saga_actions_archive (
+    tenant_id uuid CONSTRAINT saga_actions_tenant_id_not_null NOT NULL,
+    action_id uuid DEFAULT uuidv7() CONSTRAINT saga_actions_action_id_not_null NOT NULL,
+    saga_id uuid CONSTRAINT saga_actions_saga_id_not_null NOT NULL,
+    action character varying(20) CONSTRAINT saga_actions_action_not_null NOT NULL,
+    step_type character varying(120),
+    actor character varying(200) CONSTRAINT saga_actions_actor_not_null NOT NULL,
+    reason text CONSTRAINT saga_actions_reason_not_null NOT NULL,
+    created_at timestamp with time zone DEFAULT now() CONSTRAINT saga_actions_created_at_not_null NOT NULL
+);
+
+ALTER TABLE ONLY cloudlab.saga_actions_archive FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE saga_actions_archive; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.saga_actions_archive IS 'What operators did to the archived sagas';
+
+--
+-- Name: COLUMN saga_actions_archive.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions_archive.tenant_id IS 'Tenant the saga works for';
+
+--
+-- Name: COLUMN saga_actions_archive.action_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions_archive.action_id IS 'Unique identifier of the action';
+
+--
+-- Name: COLUMN saga_actions_archive.saga_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions_archive.saga_id IS 'Saga it was done to';
+
+--
+-- Name: COLUMN saga_actions_archive.action; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions_archive.action IS 'retry, undo, skip, cancel or migrate';
+
+--
+-- Name: COLUMN saga_actions_archive.step_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions_archive.step_type IS 'Step that was skipped';
+
+--
+-- Name: COLUMN saga_actions_archive.actor; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions_archive.actor IS 'Who did it';
+
+--
+-- Name: COLUMN saga_actions_archive.reason; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions_archive.reason IS 'Why';
+
+--
+-- Name: COLUMN saga_actions_archive.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_actions_archive.created_at IS 'When';
+
+--
 -- Name: saga_instances; Type: TABLE; Schema: cloudlab; Owner: -
 --
 
@@ -3147,6 +3263,176 @@ COMMENT ON COLUMN cloudlab.saga_instances.created_at IS 'When it was started';
 COMMENT ON COLUMN cloudlab.saga_instances.updated_at IS 'When this row last changed';
 
 --
+-- Name: saga_instances_archive; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.saga_instances_archive (
+    tenant_id uuid CONSTRAINT saga_instances_tenant_id_not_null NOT NULL,
+    saga_id uuid DEFAULT uuidv7() CONSTRAINT saga_instances_saga_id_not_null NOT NULL,
+    saga_type character varying(100) CONSTRAINT saga_instances_saga_type_not_null NOT NULL,
+    definition_version integer DEFAULT 1 CONSTRAINT saga_instances_definition_version_not_null NOT NULL,
+    saga_key character varying(200),
+    status character varying(50) DEFAULT 'running'::character varying CONSTRAINT saga_instances_status_not_null NOT NULL,
+    current_step integer DEFAULT 0 CONSTRAINT saga_instances_current_step_not_null NOT NULL,
+    pivot_step integer,
+    saga_data jsonb CONSTRAINT saga_instances_saga_data_not_null NOT NULL,
+    compensation_data jsonb,
+    lease_owner uuid,
+    epoch integer DEFAULT 0 CONSTRAINT saga_instances_epoch_not_null NOT NULL,
+    next_at timestamp with time zone DEFAULT now(),
+    deadline_at timestamp with time zone,
+    resumed_at timestamp with time zone,
+    waiting_for character varying(100),
+    waiting_on uuid,
+    correlation_id uuid DEFAULT uuidv7() CONSTRAINT saga_instances_correlation_id_not_null NOT NULL,
+    causation_id uuid,
+    started_by character varying(200),
+    created_at timestamp with time zone DEFAULT now() CONSTRAINT saga_instances_created_at_not_null NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() CONSTRAINT saga_instances_updated_at_not_null NOT NULL,
+    CONSTRAINT chk_saga_archive_ended CHECK (((status)::text = ANY ((ARRAY['completed'::character varying, 'compensated'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY cloudlab.saga_instances_archive FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE saga_instances_archive; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.saga_instances_archive IS 'Sagas that have ended well, long ago';
+
+--
+-- Name: COLUMN saga_instances_archive.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.tenant_id IS 'Tenant the saga works for';
+
+--
+-- Name: COLUMN saga_instances_archive.saga_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.saga_id IS 'Unique identifier of the saga';
+
+--
+-- Name: COLUMN saga_instances_archive.saga_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.saga_type IS 'Name of its definition';
+
+--
+-- Name: COLUMN saga_instances_archive.definition_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.definition_version IS 'Version of the definition it was started with, and ends with';
+
+--
+-- Name: COLUMN saga_instances_archive.saga_key; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.saga_key IS 'Key chosen by the starter: one saga of a name for each key, however often it is started';
+
+--
+-- Name: COLUMN saga_instances_archive.status; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.status IS 'running, compensating, or ended: completed, compensated, failed (needs a human)';
+
+--
+-- Name: COLUMN saga_instances_archive.current_step; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.current_step IS 'Step it has reached, counted from 0';
+
+--
+-- Name: COLUMN saga_instances_archive.pivot_step; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.pivot_step IS 'Step behind which there is only forward';
+
+--
+-- Name: COLUMN saga_instances_archive.saga_data; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.saga_data IS 'What it was started with';
+
+--
+-- Name: COLUMN saga_instances_archive.compensation_data; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.compensation_data IS 'Why it is compensated: the step that failed and its error, or who asked';
+
+--
+-- Name: COLUMN saga_instances_archive.lease_owner; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.lease_owner IS 'Worker that runs it now';
+
+--
+-- Name: COLUMN saga_instances_archive.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.epoch IS 'Rises with every claim and every action of an operator; who holds an older one cannot write any more';
+
+--
+-- Name: COLUMN saga_instances_archive.next_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.next_at IS 'When it is due: new, retry, timer, time limit, or the end of its lease; NULL when nothing is to be done any more';
+
+--
+-- Name: COLUMN saga_instances_archive.deadline_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.deadline_at IS 'When it must have passed its pivot or ended, or is compensated';
+
+--
+-- Name: COLUMN saga_instances_archive.resumed_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.resumed_at IS 'When an operator let it go on; attempts are counted from then';
+
+--
+-- Name: COLUMN saga_instances_archive.waiting_for; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.waiting_for IS 'Type of the event it waits for';
+
+--
+-- Name: COLUMN saga_instances_archive.waiting_on; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.waiting_on IS 'Aggregate whose event it waits for';
+
+--
+-- Name: COLUMN saga_instances_archive.correlation_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.correlation_id IS 'Of the command that started it; the events of its steps carry it too';
+
+--
+-- Name: COLUMN saga_instances_archive.causation_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.causation_id IS 'Event because of which it was started';
+
+--
+-- Name: COLUMN saga_instances_archive.started_by; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.started_by IS 'Who started it';
+
+--
+-- Name: COLUMN saga_instances_archive.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.created_at IS 'When it was started';
+
+--
+-- Name: COLUMN saga_instances_archive.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_instances_archive.updated_at IS 'When this row last changed';
+
+--
 -- Name: saga_steps; Type: TABLE; Schema: cloudlab; Owner: -
 --
 
@@ -3241,6 +3527,98 @@ COMMENT ON COLUMN cloudlab.saga_steps.result IS 'What the step handed on';
 --
 
 COMMENT ON COLUMN cloudlab.saga_steps.error_message IS 'Why it failed';
+
+--
+-- Name: saga_steps_archive; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.saga_steps_archive (
+    tenant_id uuid CONSTRAINT saga_steps_tenant_id_not_null NOT NULL,
+    saga_id uuid CONSTRAINT saga_steps_saga_id_not_null NOT NULL,
+    step_number integer CONSTRAINT saga_steps_step_number_not_null NOT NULL,
+    step_type character varying(120) CONSTRAINT saga_steps_step_type_not_null NOT NULL,
+    direction character varying(10) DEFAULT 'do'::character varying CONSTRAINT saga_steps_direction_not_null NOT NULL,
+    attempt integer DEFAULT 1 CONSTRAINT saga_steps_attempt_not_null NOT NULL,
+    status character varying(50) DEFAULT 'pending'::character varying CONSTRAINT saga_steps_status_not_null NOT NULL,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    result jsonb,
+    error_message text
+);
+
+ALTER TABLE ONLY cloudlab.saga_steps_archive FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE saga_steps_archive; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.saga_steps_archive IS 'Journal of the archived sagas';
+
+--
+-- Name: COLUMN saga_steps_archive.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.tenant_id IS 'Tenant the saga works for';
+
+--
+-- Name: COLUMN saga_steps_archive.saga_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.saga_id IS 'Saga it belongs to';
+
+--
+-- Name: COLUMN saga_steps_archive.step_number; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.step_number IS 'Place of the step in the definition; parallel steps share one';
+
+--
+-- Name: COLUMN saga_steps_archive.step_type; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.step_type IS 'Name of the step, unique in its saga';
+
+--
+-- Name: COLUMN saga_steps_archive.direction; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.direction IS 'do, or undo: its compensation';
+
+--
+-- Name: COLUMN saga_steps_archive.attempt; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.attempt IS 'Which attempt, from 1';
+
+--
+-- Name: COLUMN saga_steps_archive.status; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.status IS 'pending, running, completed, failed, unknown (it may have happened), skipped by an operator, or compensated';
+
+--
+-- Name: COLUMN saga_steps_archive.started_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.started_at IS 'When the attempt began';
+
+--
+-- Name: COLUMN saga_steps_archive.completed_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.completed_at IS 'When the attempt ended';
+
+--
+-- Name: COLUMN saga_steps_archive.result; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.result IS 'What the step handed on';
+
+--
+-- Name: COLUMN saga_steps_archive.error_message; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.saga_steps_archive.error_message IS 'Why it failed';
 
 --
 -- Name: schema_migrations; Type: TABLE; Schema: cloudlab; Owner: -
@@ -4944,6 +5322,7 @@ CREATE TABLE shop.shipments (
     tenant_id uuid NOT NULL,
     shipment_id uuid DEFAULT uuidv7() NOT NULL,
     order_id uuid NOT NULL,
+    vendor_id uuid,
     carrier character varying(100),
     tracking_number character varying(100),
     shipped_at timestamp with time zone NOT NULL,
@@ -4978,6 +5357,12 @@ COMMENT ON COLUMN shop.shipments.shipment_id IS 'Unique identifier of the shipme
 --
 
 COMMENT ON COLUMN shop.shipments.order_id IS 'Order it belongs to';
+
+--
+-- Name: COLUMN shipments.vendor_id; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.shipments.vendor_id IS 'Vendor whose part of the order it is, NULL for the whole order in one parcel';
 
 --
 -- Name: COLUMN shipments.carrier; Type: COMMENT; Schema: shop; Owner: -
@@ -5601,6 +5986,13 @@ ALTER TABLE ONLY cloudlab.saga_actions
     ADD CONSTRAINT pk_saga_actions PRIMARY KEY (tenant_id, action_id);
 
 --
+-- Name: saga_actions_archive pk_saga_actions_archive; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_actions_archive
+    ADD CONSTRAINT pk_saga_actions_archive PRIMARY KEY (tenant_id, action_id);
+
+--
 -- Name: saga_instances pk_saga_instances; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -5608,11 +6000,25 @@ ALTER TABLE ONLY cloudlab.saga_instances
     ADD CONSTRAINT pk_saga_instances PRIMARY KEY (tenant_id, saga_id);
 
 --
+-- Name: saga_instances_archive pk_saga_instances_archive; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_instances_archive
+    ADD CONSTRAINT pk_saga_instances_archive PRIMARY KEY (tenant_id, saga_id);
+
+--
 -- Name: saga_steps pk_saga_steps; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE ONLY cloudlab.saga_steps
     ADD CONSTRAINT pk_saga_steps PRIMARY KEY (tenant_id, saga_id, step_type, direction, attempt);
+
+--
+-- Name: saga_steps_archive pk_saga_steps_archive; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_steps_archive
+    ADD CONSTRAINT pk_saga_steps_archive PRIMARY KEY (tenant_id, saga_id, step_type, direction, attempt);
 
 --
 -- Name: schema_migrations pk_schema_migrations; Type: CONSTRAINT; Schema: cloudlab; Owner: -
@@ -5860,6 +6266,13 @@ ALTER TABLE ONLY shop.products
     ADD CONSTRAINT uq_products_sku UNIQUE (tenant_id, sku);
 
 --
+-- Name: shipments uq_shipments_order_id_vendor_id; Type: CONSTRAINT; Schema: shop; Owner: -
+--
+
+ALTER TABLE ONLY shop.shipments
+    ADD CONSTRAINT uq_shipments_order_id_vendor_id UNIQUE (tenant_id, order_id, vendor_id);
+
+--
 -- Name: vendors uq_vendors_vendor_name; Type: CONSTRAINT; Schema: shop; Owner: -
 --
 
@@ -5877,6 +6290,12 @@ CREATE INDEX idx_event_snapshots_subject_id ON cloudlab.event_snapshots USING bt
 --
 
 CREATE INDEX idx_parked_events_projection_name_aggregate_id ON cloudlab.parked_events USING btree (projection_name, aggregate_id);
+
+--
+-- Name: idx_saga_actions_archive_saga_id; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_saga_actions_archive_saga_id ON cloudlab.saga_actions_archive USING btree (tenant_id, saga_id);
 
 --
 -- Name: idx_saga_actions_saga_id; Type: INDEX; Schema: cloudlab; Owner: -
@@ -6009,12 +6428,6 @@ CREATE INDEX idx_refunds_order_id ON shop.refunds USING btree (tenant_id, order_
 --
 
 CREATE INDEX idx_refunds_payment_id ON shop.refunds USING btree (tenant_id, payment_id);
-
---
--- Name: idx_shipments_order_id; Type: INDEX; Schema: shop; Owner: -
---
-
-CREATE INDEX idx_shipments_order_id ON shop.shipments USING btree (tenant_id, order_id);
 
 --
 -- Name: idx_user_payment_methods_user_id; Type: INDEX; Schema: shop; Owner: -
@@ -6242,11 +6655,25 @@ ALTER TABLE ONLY cloudlab.projection_workers
     ADD CONSTRAINT fk_projection_workers_projection_name FOREIGN KEY (projection_name) REFERENCES cloudlab.projections(projection_name) ON DELETE CASCADE;
 
 --
+-- Name: saga_actions_archive fk_saga_actions_archive_saga_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_actions_archive
+    ADD CONSTRAINT fk_saga_actions_archive_saga_id FOREIGN KEY (tenant_id, saga_id) REFERENCES cloudlab.saga_instances_archive(tenant_id, saga_id) ON DELETE CASCADE;
+
+--
 -- Name: saga_actions fk_saga_actions_saga_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE ONLY cloudlab.saga_actions
     ADD CONSTRAINT fk_saga_actions_saga_id FOREIGN KEY (tenant_id, saga_id) REFERENCES cloudlab.saga_instances(tenant_id, saga_id) ON DELETE CASCADE;
+
+--
+-- Name: saga_steps_archive fk_saga_steps_archive_saga_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.saga_steps_archive
+    ADD CONSTRAINT fk_saga_steps_archive_saga_id FOREIGN KEY (tenant_id, saga_id) REFERENCES cloudlab.saga_instances_archive(tenant_id, saga_id) ON DELETE CASCADE;
 
 --
 -- Name: saga_steps fk_saga_steps_saga_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
@@ -6410,6 +6837,42 @@ ALTER TABLE ONLY shop.vendor_commissions
     ADD CONSTRAINT fk_vendor_commissions_vendor_id FOREIGN KEY (tenant_id, vendor_id) REFERENCES shop.vendors(tenant_id, vendor_id) ON DELETE RESTRICT;
 
 --
+-- Name: saga_actions archiver_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY archiver_policy ON cloudlab.saga_actions FOR DELETE TO platform_worker USING (true);
+
+--
+-- Name: saga_actions_archive archiver_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY archiver_policy ON cloudlab.saga_actions_archive FOR INSERT TO platform_worker WITH CHECK (true);
+
+--
+-- Name: saga_instances archiver_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY archiver_policy ON cloudlab.saga_instances FOR DELETE TO platform_worker USING ((next_at IS NULL));
+
+--
+-- Name: saga_instances_archive archiver_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY archiver_policy ON cloudlab.saga_instances_archive FOR INSERT TO platform_worker WITH CHECK (true);
+
+--
+-- Name: saga_steps archiver_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY archiver_policy ON cloudlab.saga_steps FOR DELETE TO platform_worker USING (true);
+
+--
+-- Name: saga_steps_archive archiver_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY archiver_policy ON cloudlab.saga_steps_archive FOR INSERT TO platform_worker WITH CHECK (true);
+
+--
 -- Name: tenant_local directory_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
@@ -6494,16 +6957,34 @@ CREATE POLICY platform_policy ON cloudlab.parked_events FOR SELECT TO platform_w
 CREATE POLICY platform_policy ON cloudlab.saga_actions FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: saga_actions_archive platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.saga_actions_archive FOR SELECT TO platform_worker USING (true);
+
+--
 -- Name: saga_instances platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY platform_policy ON cloudlab.saga_instances FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: saga_instances_archive platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.saga_instances_archive FOR SELECT TO platform_worker USING (true);
+
+--
 -- Name: saga_steps platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY platform_policy ON cloudlab.saga_steps FOR SELECT TO platform_worker USING (true);
+
+--
+-- Name: saga_steps_archive platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.saga_steps_archive FOR SELECT TO platform_worker USING (true);
 
 --
 -- Name: subject_keys platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -6548,16 +7029,34 @@ CREATE POLICY runner_policy ON cloudlab.saga_instances FOR UPDATE TO platform_wo
 ALTER TABLE cloudlab.saga_actions ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: saga_actions_archive; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.saga_actions_archive ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: saga_instances; Type: ROW SECURITY; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE cloudlab.saga_instances ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: saga_instances_archive; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.saga_instances_archive ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: saga_steps; Type: ROW SECURITY; Schema: cloudlab; Owner: -
 --
 
 ALTER TABLE cloudlab.saga_steps ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: saga_steps_archive; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.saga_steps_archive ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: subject_keys; Type: ROW SECURITY; Schema: cloudlab; Owner: -
@@ -6608,16 +7107,34 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.parked_events AS RESTRICTIVE T
 CREATE POLICY tenant_isolation_policy ON cloudlab.saga_actions AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
+-- Name: saga_actions_archive tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.saga_actions_archive AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: saga_instances tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY tenant_isolation_policy ON cloudlab.saga_instances AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
+-- Name: saga_instances_archive tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.saga_instances_archive AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: saga_steps tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY tenant_isolation_policy ON cloudlab.saga_steps AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: saga_steps_archive tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.saga_steps_archive AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
 -- Name: subject_keys tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -6680,16 +7197,34 @@ CREATE POLICY user_data_policy ON cloudlab.parked_events TO application_readonly
 CREATE POLICY user_data_policy ON cloudlab.saga_actions TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
 
 --
+-- Name: saga_actions_archive user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.saga_actions_archive TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
 -- Name: saga_instances user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY user_data_policy ON cloudlab.saga_instances TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
 
 --
+-- Name: saga_instances_archive user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.saga_instances_archive TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
 -- Name: saga_steps user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY user_data_policy ON cloudlab.saga_steps TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
+
+--
+-- Name: saga_steps_archive user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.saga_steps_archive TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
 
 --
 -- Name: subject_keys user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -7312,6 +7847,13 @@ GRANT USAGE ON SCHEMA shop TO application_admin;
 GRANT USAGE ON SCHEMA shop TO platform_worker;
 
 --
+-- Name: FUNCTION archive_sagas(p_before timestamp with time zone, p_after_tenant uuid, p_after_saga uuid, p_limit integer, OUT archived integer, OUT last_tenant uuid, OUT last_saga uuid); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.archive_sagas(p_before timestamp with time zone, p_after_tenant uuid, p_after_saga uuid, p_limit integer, OUT archived integer, OUT last_tenant uuid, OUT last_saga uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION cloudlab.archive_sagas(p_before timestamp with time zone, p_after_tenant uuid, p_after_saga uuid, p_limit integer, OUT archived integer, OUT last_tenant uuid, OUT last_saga uuid) TO platform_worker;
+
+--
 -- Name: FUNCTION begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint); Type: ACL; Schema: cloudlab; Owner: -
 --
 
@@ -7540,7 +8082,16 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE cloudlab.projections TO platform_work
 GRANT SELECT ON TABLE cloudlab.saga_actions TO application_readonly;
 GRANT SELECT,INSERT ON TABLE cloudlab.saga_actions TO application_readwrite;
 GRANT SELECT,INSERT ON TABLE cloudlab.saga_actions TO application_admin;
-GRANT SELECT ON TABLE cloudlab.saga_actions TO platform_worker;
+GRANT SELECT,DELETE ON TABLE cloudlab.saga_actions TO platform_worker;
+
+--
+-- Name: TABLE saga_actions_archive; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.saga_actions_archive TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.saga_actions_archive TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.saga_actions_archive TO application_admin;
+GRANT SELECT,INSERT ON TABLE cloudlab.saga_actions_archive TO platform_worker;
 
 --
 -- Name: TABLE saga_instances; Type: ACL; Schema: cloudlab; Owner: -
@@ -7549,7 +8100,7 @@ GRANT SELECT ON TABLE cloudlab.saga_actions TO platform_worker;
 GRANT SELECT ON TABLE cloudlab.saga_instances TO application_readonly;
 GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_instances TO application_readwrite;
 GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_instances TO application_admin;
-GRANT SELECT ON TABLE cloudlab.saga_instances TO platform_worker;
+GRANT SELECT,DELETE ON TABLE cloudlab.saga_instances TO platform_worker;
 
 --
 -- Name: COLUMN saga_instances.lease_owner; Type: ACL; Schema: cloudlab; Owner: -
@@ -7576,13 +8127,31 @@ GRANT UPDATE(next_at) ON TABLE cloudlab.saga_instances TO platform_worker;
 GRANT UPDATE(updated_at) ON TABLE cloudlab.saga_instances TO platform_worker;
 
 --
+-- Name: TABLE saga_instances_archive; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.saga_instances_archive TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.saga_instances_archive TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.saga_instances_archive TO application_admin;
+GRANT SELECT,INSERT ON TABLE cloudlab.saga_instances_archive TO platform_worker;
+
+--
 -- Name: TABLE saga_steps; Type: ACL; Schema: cloudlab; Owner: -
 --
 
 GRANT SELECT ON TABLE cloudlab.saga_steps TO application_readonly;
 GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_steps TO application_readwrite;
 GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.saga_steps TO application_admin;
-GRANT SELECT ON TABLE cloudlab.saga_steps TO platform_worker;
+GRANT SELECT,DELETE ON TABLE cloudlab.saga_steps TO platform_worker;
+
+--
+-- Name: TABLE saga_steps_archive; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.saga_steps_archive TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.saga_steps_archive TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.saga_steps_archive TO application_admin;
+GRANT SELECT,INSERT ON TABLE cloudlab.saga_steps_archive TO platform_worker;
 
 --
 -- Name: TABLE shard_identity; Type: ACL; Schema: cloudlab; Owner: -

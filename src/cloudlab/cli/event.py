@@ -193,7 +193,7 @@ def _payload(text: str) -> dict[str, Any]:
     "cloudlab event trace 0199d6f0-… --tenant acme --within-seconds 86400 --json"
 )
 def trace(
-    entry: Annotated[UUID, typer.Argument(help="A correlation id, an event id, or an aggregate's id, as of an order.")],
+    entry: Annotated[UUID, typer.Argument(help="A correlation id, or the id of an event, a saga or an aggregate.")],
     tenant: Tenant,
     within_seconds: Annotated[
         float, typer.Option(min=1, help="How long after its beginning a command may have caused something.")
@@ -203,7 +203,7 @@ def trace(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show everything that one command caused: a tree of events across streams, and the read models that followed.
+    """Show everything that one command caused: a tree of events, the steps of sagas, the read models that followed.
 
     Of an aggregate: its last 20 commands. It reads the shard's feed for --within-seconds from each on: about a second
     for two million events.

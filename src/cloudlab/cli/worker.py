@@ -12,9 +12,12 @@ from typing import Annotated
 
 import typer
 
+from cloudlab import config as configuration
+from cloudlab.cli.shopkeeping import chores, gateway_of
 from cloudlab.cli.terminal import CHECK_FAILED, Json, err, print_json, run
 from cloudlab.platform import Platform
 from cloudlab.shop import readmodels
+from cloudlab.shop.checkout import Checkout
 from cloudlab.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -52,7 +55,7 @@ def worker(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the projections of every shard, and keep partitions ahead, until interrupted.
+    """Run the projections, sagas and chores of every shard, and keep partitions ahead, until interrupted.
 
     Any number of workers may run: each projection of each shard is advanced by one at a time. SIGTERM and Ctrl-C end it
     cleanly; kill -9 loses nothing, the next worker goes on.
@@ -76,11 +79,14 @@ async def _work(until_caught_up: bool) -> int | None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     try:
-        async with Platform.open(projections=readmodels.ALL) as platform:
-            worker = Worker(platform)
-            if until_caught_up:
-                return await worker.run_until_caught_up()
-            await worker.run()
+        config = configuration.load()
+        async with gateway_of(config) as gateway:
+            checkout = Checkout(gateway)
+            async with Platform.open(config, projections=readmodels.ALL, sagas=checkout.definitions) as platform:
+                worker = Worker(platform, chores=chores(config, gateway, checkout))
+                if until_caught_up:
+                    return await worker.run_until_caught_up()
+                await worker.run()
     except asyncio.CancelledError:
         log.info("worker ended by a signal")
     return None

@@ -1,14 +1,16 @@
-"""How a field of a typed event is written as JSON and read back: each kind by its own pair of functions.
+"""How a field of a typed event, or of a saga's data, is written as JSON and read back: each kind by its own functions.
 
 Exactness comes first: an amount is a decimal string, a time knows its zone, and nothing is converted silently.
 """
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Union, cast, get_args, get_origin
+from enum import StrEnum
+from functools import cache
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from cloudlab.errors import BadMoney, ConfigError, InvalidInput
@@ -28,10 +30,15 @@ def converter(annotation: object) -> Converter:
     """Return the converter of an annotation.
 
     Raises:
-        ConfigError: It is not str, int, bool, UUID, datetime, Decimal, Money, a list of those, or one of them | None.
+        ConfigError: It is not str, int, bool, UUID, datetime, Decimal, Money, a StrEnum, a dataclass, a list of those,
+            or one of them | None.
     """
     if isinstance(annotation, type) and annotation in _SIMPLE:
         return _SIMPLE[annotation]
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return Converter(_instance(annotation, str), lambda value: annotation(_text(value)))
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        return record(annotation)
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is list:
         return _list_of(converter(parts[0]))
@@ -40,8 +47,42 @@ def converter(annotation: object) -> Converter:
         return _optional(converter(kinds[0]))
     raise ConfigError(
         f"{annotation} cannot be a field of an event",
-        hint="Use str, int, bool, UUID, datetime, Decimal, Money, lists of those, or one of them | None.",
+        hint="Use str, int, bool, UUID, datetime, Decimal, Money, StrEnums, dataclasses, lists of them, or one | None.",
     )
+
+
+@cache
+def record(kind: type) -> Converter:
+    """Return the converter of a dataclass: a mapping by field. Unknown names are passed over, absent ones are defaults.
+
+    Raises:
+        ConfigError: One of its fields has no converter.
+    """
+    hints = get_type_hints(kind)
+    converters = {item.name: converter(hints[item.name]) for item in fields(cast(Any, kind))}
+    required = {
+        item.name for item in fields(cast(Any, kind)) if item.default is MISSING and item.default_factory is MISSING
+    }
+
+    def encode(value: object) -> object:
+        return {name: _named(name, each.encode, getattr(value, name)) for name, each in converters.items()}
+
+    def decode(value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"must be a {kind.__name__}, not {type(value).__name__}")
+        given = cast(Mapping[str, object], value)
+        if absent := sorted(required - given.keys()):
+            raise ValueError(f"{', '.join(absent)} is missing from a {kind.__name__}")
+        return kind(**{n: _named(n, each.decode, given[n]) for n, each in converters.items() if n in given})
+
+    return Converter(_instance(kind, encode), decode)
+
+
+def _named(name: str, convert: Callable[[object], object], value: object) -> object:
+    try:
+        return convert(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} {error}") from None
 
 
 def _exactly(kind: type) -> Callable[[object], object]:

@@ -1,7 +1,7 @@
 """Sagas: long transactions of several steps, each of which can be undone. See docs/guides/sagas.md."""
 
 from cloudlab.sagas.definition import Backoff, Call, Each, Parallel, Running, Saga, Sleep, Step, Wait
-from cloudlab.sagas.starting import SagaState, find, start
+from cloudlab.sagas.starting import SagaState, Start, find, start, start_all
 
 __all__ = [
     "Backoff",
@@ -12,8 +12,10 @@ __all__ = [
     "Saga",
     "SagaState",
     "Sleep",
+    "Start",
     "Step",
     "Wait",
     "find",
     "start",
+    "start_all",
 ]

@@ -11,18 +11,22 @@ Standard: §3.3 Saga State Management
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from cloudlab.errors import CloudLabError, CommitUnknown, ConfigError, InvalidInput
+from cloudlab.events.fields import record
 from cloudlab.session import Session
+
+T = TypeVar("T")
 
 MOST_NAME = 100
 
-Result = Mapping[str, Any] | None
+Result = object
+"""What a step returns: a mapping, a dataclass, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,8 @@ class Running:
     Attributes:
         saga_id: The saga.
         tenant_id: For whom it works.
-        data: What `start` was given.
-        results: What each completed step handed on, by its name.
+        data: What `start` was given; `input` returns it as a dataclass.
+        results: What each completed step handed on, by its name; `result` returns one as a dataclass.
         attempt: Which attempt at this step, from 1.
         item: The element of the list, in a step made by Each.
     """
@@ -59,6 +63,37 @@ class Running:
     results: Mapping[str, Mapping[str, Any]]
     attempt: int = 1
     item: Any = None
+
+    def input(self, kind: type[T]) -> T:
+        """Return the data as the dataclass that `start` was given; InvalidInput when it is another."""
+        return _read(kind, self.data, f"saga {self.saga_id}")
+
+    def result(self, step: str, kind: type[T]) -> T:
+        """Return what a completed step has handed on as the dataclass it returned; InvalidInput when it is another."""
+        return _read(kind, self.results.get(step, {}), step)
+
+
+def _read(kind: type[T], data: Mapping[str, Any], whose: str) -> T:
+    try:
+        return cast(T, record(kind).decode(data))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"the data of {whose} is no {kind.__name__}: {error}") from None
+
+
+def written(value: object) -> Mapping[str, Any]:
+    """Return what a saga was given, or a step returned, as a mapping.
+
+    Raises:
+        InvalidInput: It is neither a mapping nor a dataclass, or a field does not hold what it was declared to.
+    """
+    if value is None or isinstance(value, Mapping):
+        return cast(Mapping[str, Any], value or {})
+    if isinstance(value, type) or not is_dataclass(value):
+        raise InvalidInput(f"a saga keeps mappings and dataclasses, not {type(value).__name__}")
+    try:
+        return cast(Mapping[str, Any], record(type(value)).encode(value))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{type(value).__name__}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +128,8 @@ class Step:
         timeout: Of one attempt.
         backoff: Pauses between attempts.
         external: Whether it calls something outside of the shard.
+        alone: Whether a local step has its transaction for itself. One that locks what other sagas lock too, such as
+            stock, must: those that share a transaction take their locks in the order in which they come.
         pivot: When this has happened, there is only forward.
     """
 
@@ -104,6 +141,7 @@ class Step:
     timeout: timedelta = timedelta(seconds=30)
     backoff: Backoff = Backoff()
     external: bool = False
+    alone: bool = False
     pivot: bool = False
 
 

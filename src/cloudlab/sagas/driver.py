@@ -16,7 +16,7 @@ from uuid import UUID
 
 from cloudlab.errors import CloudLabError, CommitUnknown, InvalidInput, LeaseLost, TenantSuspended, TimedOut, WrongShard
 from cloudlab.events.store import as_json
-from cloudlab.sagas.definition import Call, Running, Saga, Sleep, Step, Unit, Wait, may_pass
+from cloudlab.sagas.definition import Call, Running, Saga, Sleep, Step, Unit, Wait, may_pass, written
 from cloudlab.sagas.history import Claimed, Direction, Entry, History
 from cloudlab.sagas.journal import ENDED, MOST_TOGETHER, Sessions, Turn, Write, saga_of, take_turns
 from cloudlab.sagas.stretches import Stretch
@@ -203,12 +203,13 @@ class Driver:
 
         async def work(s: Session) -> Write:
             async with asyncio.timeout(step.timeout.total_seconds()):
-                result = await cast(Any, function)(s, running)
+                result = written(await cast(Any, function)(s, running))
             self._at(f"before commit:{begun.direction}:{unit.name}")
             status = "completed" if begun.direction == "do" else "compensated"
             return self._closing(unit, (self._ended(begun, status, as_json(result) if result else None),), ends=ends)
 
-        return (await self._turn(Turn(Write(*self._me, unit.number), work, self._cause))).entries[0]
+        turn = Turn(Write(*self._me, unit.number), work, self._cause)
+        return (await self._turn(turn, alone=step.alone)).entries[0]
 
     async def _external(self, unit: Unit, step: Step, begun: Entry, earlier: tuple[Entry, ...], *, ends: bool) -> Entry:
         """Call out between two writes: what was begun is on record before the call, or nobody could undo it."""
@@ -224,7 +225,7 @@ class Driver:
         self._at(f"begun:{begun.direction}:{unit.name}")
         function = step.do if begun.direction == "do" else step.undo
         async with asyncio.timeout(step.timeout.total_seconds()):
-            result = await cast(Any, function)(call, running)
+            result = written(await cast(Any, function)(call, running))
         self._at(f"answered:{begun.direction}:{unit.name}")
         status = "completed" if begun.direction == "do" else "compensated"
         entry = self._ended(begun, status, as_json(result) if result else None)
@@ -349,8 +350,12 @@ class Driver:
     async def _write(self, write: Write) -> None:
         await self._turn(Turn(write))
 
-    async def _turn(self, turn: Turn) -> Write:
+    async def _turn(self, turn: Turn, *, alone: bool = False) -> Write:
         tenant = await self._sessions.tenant(self.claimed.tenant_id)
+        if alone:
+            async with self._sessions.session(tenant, cause=self._cause) as s:
+                (done,) = await take_turns(s, [turn])
+            return done
         return await self._sessions.combine(tenant, take_turns, turn, key=saga_of, most=MOST_TOGETHER)
 
 

@@ -133,7 +133,7 @@ async def tallies(pools: Pools, url: str) -> list[Tally]:
 
 
 async def timeline(s: Session, saga_id: UUID) -> Timeline:
-    """Return a saga of the session's tenant with its journal. Cost: three round trips.
+    """Return a saga of the session's tenant with its journal, archived or not. Cost: three round trips, or four.
 
     Raises:
         NotFound: There is none.
@@ -145,8 +145,13 @@ async def timeline(s: Session, saga_id: UUID) -> Timeline:
         SELECT /* operations.timeline */ j.step_number, j.step_type, j.direction, j.attempt, j.status, j.started_at,
                j.completed_at, extract(epoch FROM j.completed_at - j.started_at)::float8 AS seconds, j.result,
                j.error_message
-        FROM saga_steps AS j
-        WHERE j.tenant_id = %(tenant_id)s::uuid AND j.saga_id = %(saga_id)s::uuid
+        FROM (SELECT j.step_number, j.step_type, j.direction, j.attempt, j.status, j.started_at, j.completed_at,
+                     j.result, j.error_message FROM saga_steps AS j
+              WHERE j.tenant_id = %(tenant_id)s::uuid AND j.saga_id = %(saga_id)s::uuid
+              UNION ALL
+              SELECT j.step_number, j.step_type, j.direction, j.attempt, j.status, j.started_at, j.completed_at,
+                     j.result, j.error_message FROM saga_steps_archive AS j
+              WHERE j.tenant_id = %(tenant_id)s::uuid AND j.saga_id = %(saga_id)s::uuid) AS j
         ORDER BY j.started_at, j.step_number, j.step_type, j.attempt
         """,
         tenant_id=s.tenant_id,
@@ -156,8 +161,11 @@ async def timeline(s: Session, saga_id: UUID) -> Timeline:
         ActionTaken,
         """
         SELECT /* operations.timeline */ a.action, a.step_type, a.actor, a.reason, a.created_at
-        FROM saga_actions AS a
-        WHERE a.tenant_id = %(tenant_id)s::uuid AND a.saga_id = %(saga_id)s::uuid
+        FROM (SELECT a.action_id, a.action, a.step_type, a.actor, a.reason, a.created_at FROM saga_actions AS a
+              WHERE a.tenant_id = %(tenant_id)s::uuid AND a.saga_id = %(saga_id)s::uuid
+              UNION ALL
+              SELECT a.action_id, a.action, a.step_type, a.actor, a.reason, a.created_at FROM saga_actions_archive AS a
+              WHERE a.tenant_id = %(tenant_id)s::uuid AND a.saga_id = %(saga_id)s::uuid) AS a
         ORDER BY a.action_id
         """,
         tenant_id=s.tenant_id,

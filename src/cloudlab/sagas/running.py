@@ -4,8 +4,8 @@ Standard: §3.3 Saga State Management
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 from weakref import WeakSet
 
@@ -13,6 +13,7 @@ from cloudlab.config import Config
 from cloudlab.errors import ConfigError, TimedOut
 from cloudlab.postgres.pool import Pools
 from cloudlab.sagas import operations
+from cloudlab.sagas.archive import archive_finished
 from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.driver import At, nowhere
 from cloudlab.sagas.journal import Sessions
@@ -50,7 +51,7 @@ class Sagas:
         return runner
 
     async def start(
-        self, tenant: Tenant, saga: Saga, data: Mapping[str, Any], *, key: str | None = None, cause: Cause | None = None
+        self, tenant: Tenant, saga: Saga, data: object, *, key: str | None = None, cause: Cause | None = None
     ) -> UUID:
         """Start a saga in a transaction of its own, shared with others that are started meanwhile.
 
@@ -83,6 +84,11 @@ class Sagas:
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             raise TimedOut(f"saga {saga_id} has not ended within {within_seconds:g} s") from None
+
+    async def archive(self, shard: str, *, older_than: timedelta) -> int:
+        """Put away the sagas of one shard that ended well so long ago; return how many. See `archive_finished`."""
+        url = shard_config(self._config, shard).urls.worker_url
+        return await archive_finished(self._pools, url, before=datetime.now(UTC) - older_than)
 
     async def listed(
         self, shard: str, *, statuses: Sequence[str] = (), tenant_id: UUID | None = None, limit: int = 100

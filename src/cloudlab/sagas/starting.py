@@ -4,7 +4,7 @@ Standard: §3.3 Saga State Management
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from cloudlab.errors import CloudLabError, InvalidInput
 from cloudlab.events.store import as_json
-from cloudlab.sagas.definition import Running, Saga, Wait, aggregate_of
+from cloudlab.sagas.definition import Running, Saga, Wait, aggregate_of, written
 from cloudlab.sagas.history import Claimed
 from cloudlab.session import Session
 from cloudlab.values import Cause, uuid7
@@ -26,13 +26,14 @@ class Owner:
     lease_seconds: float
 
 
-async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | None = None) -> UUID:
+async def start(s: Session, saga: Saga, data: object, *, key: str | None = None) -> UUID:
     """Start a saga when this session commits; a worker takes it from there.
 
     Args:
         s: The session; its cause becomes the saga's, whose events carry the same correlation id.
         saga: What to do.
-        data: What the steps need: text, whole numbers, ids, times, lists and mappings of those.
+        data: What the steps need: a mapping of text, whole numbers, ids, times, lists and mappings of those; or a
+            dataclass, whose fields may also be amounts, decimals and StrEnums.
         key: One saga of a name for each key in a tenant: started again with the same data, the first is returned.
 
     Returns:
@@ -49,9 +50,9 @@ async def start(s: Session, saga: Saga, data: Mapping[str, Any], *, key: str | N
     return await _start(s, saga, claimed, key)
 
 
-def _prepared(s: Session, saga: Saga, data: Mapping[str, Any]) -> Claimed:
+def _prepared(s: Session, saga: Saga, data: object) -> Claimed:
     """Return a new saga as its first owner has it, when what it waits for is known."""
-    saga_id, cause, text, now = uuid7(), s.metadata, as_json(data), datetime.now(UTC)
+    saga_id, cause, text, now = uuid7(), s.metadata, as_json(written(data)), datetime.now(UTC)
     running = Running(saga_id, s.tenant_id, json.loads(text), {})
     for part in saga.parts:
         if isinstance(part, Wait) and part.of is None:
@@ -109,7 +110,7 @@ class Start:
     """A saga to be started where that is the whole transaction; with an owner, which then has it from the beginning."""
 
     saga: Saga
-    data: Mapping[str, Any]
+    data: object
     key: str | None
     cause: Cause
     owner: Owner | None = None
@@ -137,6 +138,39 @@ async def start_each(s: Session, starts: Sequence[Start]) -> list[Started | Clou
         if each.owner is None:
             s.note_append()
     return outcomes
+
+
+async def start_all(s: Session, starts: Sequence[Start]) -> list[UUID]:
+    """Start sagas, all or none; return their ids in the order given. Errors as of `start`.
+
+    Cost: one round trip, none without sagas.
+    """
+    if not starts:
+        return []
+    new = [_prepared(s.because(each.cause), each.saga, each.data) for each in starts]
+    s.note_append()
+    started = await s.fetch_tuples(
+        """
+        SELECT /* starting.start_all */ start_saga(
+            w.saga_id, w.name, w.version, w.key, w.pivot, w.data, w.deadline, w.correlation_id, w.causation_id, w.actor,
+            NULL, NULL)
+        FROM unnest(%(saga_ids)s::uuid[], %(names)s::varchar[], %(versions)s::integer[], %(keys)s::varchar[],
+                    %(pivots)s::integer[], %(data)s::jsonb[], %(deadlines)s::interval[], %(correlation_ids)s::uuid[],
+                    %(causation_ids)s::uuid[], %(actors)s::varchar[])
+             AS w (saga_id, name, version, key, pivot, data, deadline, correlation_id, causation_id, actor)
+        """,
+        saga_ids=[each.saga_id for each in new],
+        names=[each.saga.name for each in starts],
+        versions=[each.saga.version for each in starts],
+        keys=[each.key for each in starts],
+        pivots=[each.saga.pivot for each in starts],
+        data=[each.saga_data for each in new],
+        deadlines=[f"{each.saga.deadline.total_seconds()} seconds" if each.saga.deadline else None for each in starts],
+        correlation_ids=[each.correlation_id for each in new],
+        causation_ids=[each.causation_id for each in new],
+        actors=[each.started_by for each in new],
+    )
+    return [row[0] for row in started]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +201,34 @@ class SagaState:
 
 
 async def find(s: Session, saga_id: UUID) -> SagaState:
-    """Return a saga of the session's tenant. Cost: one round trip.
+    """Return a saga of the session's tenant, archived or not. Cost: one round trip, two when it is archived.
 
     Raises:
         NotFound: There is none.
     """
-    return await s.fetch_one(
+    found = await s.fetch(
         SagaState,
         """
         SELECT /* sagas.find */ g.saga_id, g.saga_type, g.definition_version, g.saga_key, g.status, g.current_step,
                g.saga_data, g.compensation_data, g.lease_owner, nullif(g.next_at, 'infinity') AS next_at, g.deadline_at,
                g.waiting_for, g.correlation_id, g.started_by, g.created_at, g.updated_at
         FROM saga_instances AS g
+        WHERE g.tenant_id = %(tenant_id)s::uuid AND g.saga_id = %(saga_id)s::uuid
+        """,
+        tenant_id=s.tenant_id,
+        saga_id=saga_id,
+    )
+    return found[0] if found else await _find_archived(s, saga_id)
+
+
+async def _find_archived(s: Session, saga_id: UUID) -> SagaState:
+    return await s.fetch_one(
+        SagaState,
+        """
+        SELECT /* starting.find_archived */ g.saga_id, g.saga_type, g.definition_version, g.saga_key, g.status,
+               g.current_step, g.saga_data, g.compensation_data, g.lease_owner, g.next_at, g.deadline_at, g.waiting_for,
+               g.correlation_id, g.started_by, g.created_at, g.updated_at
+        FROM saga_instances_archive AS g
         WHERE g.tenant_id = %(tenant_id)s::uuid AND g.saga_id = %(saga_id)s::uuid
         """,
         tenant_id=s.tenant_id,

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from cloudlab.events.store import as_json
-from cloudlab.sagas.definition import Running, Saga, Step
+from cloudlab.sagas.definition import Running, Saga, Step, written
 from cloudlab.sagas.history import Entry, History
 from cloudlab.sagas.journal import ENDED, Write
 from cloudlab.session import Session
@@ -37,7 +37,7 @@ class Stretch:
         """Return the local steps from one on up to the first part that is something else, or was tried before."""
         steps: list[Step] = []
         for part in definition.parts[number:]:
-            if not isinstance(part, Step) or part.external or history.of_step("do", part.name).attempts:
+            if not isinstance(part, Step) or part.external or part.alone or history.of_step("do", part.name).attempts:
                 break
             steps.append(part)
         return cls(number, steps, saga)
@@ -61,7 +61,7 @@ class Stretch:
                 break
             started = datetime.now(UTC)
             async with asyncio.timeout(step.timeout.total_seconds()):
-                result = await cast(Any, step.do)(s, saga)
+                result = written(await cast(Any, step.do)(s, saga))
             at(f"before commit:do:{step.name}")
             text = as_json(result) if result else None
             entries.append(Entry(number, step.name, "do", 1, "completed", started, datetime.now(UTC), text))

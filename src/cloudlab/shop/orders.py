@@ -25,7 +25,7 @@ from cloudlab.values import NewEvent, Page, decode_cursor, encode_cursor
 
 __all__ = [
     "MOST_LINES", "Change", "NewOrder", "Order", "OrderItem", "OrderLine", "advance_all", "find", "find_by_numbers",
-    "items", "list_for_user", "place", "place_all", "record_all",
+    "items", "list_for_user", "note", "place", "place_all", "record_all",
 ]  # fmt: skip
 
 _AFTER_ALL = (datetime.max.replace(tzinfo=UTC).isoformat(), str(UUID(int=(1 << 128) - 1)))
@@ -220,6 +220,24 @@ async def record_all(
         await events.append_next(s, only.stream, only.events, expected_version=orders[0].version - 1)
     else:
         await together.append_all_next(s, appends)
+
+
+async def note(s: Session, order_id: UUID, event_type: str, facts: Mapping[str, object]) -> Order:
+    """Append an event that leaves the state of its order as it is; return the order. Cost: one round trip."""
+    order = await s.fetch_one(
+        order_row,
+        """
+        UPDATE /* orders.note */ orders
+        SET order_version = order_version + 1
+        WHERE tenant_id = %(tenant_id)s::uuid AND order_id = %(order_id)s::uuid
+        RETURNING order_id, order_number, user_id, status, currency, total_amount, line_count, order_version, placed_at,
+                  created_at
+        """,
+        tenant_id=s.tenant_id,
+        order_id=order_id,
+    )
+    await record_all(s, [order], event_type, [facts])
+    return order
 
 
 def _described(order: Order) -> dict[str, object]:

@@ -15,8 +15,8 @@ from cloudlab.errors import NotFound, PaymentFailed, PaymentUnknown
 from cloudlab.session import Session
 from cloudlab.shop import commissions, reservations
 from cloudlab.shop.gateway import Answer, Kind
-from cloudlab.shop.order import Order, order_row
-from cloudlab.shop.orders import Change, advance_all, find, record_all
+from cloudlab.shop.order import Order
+from cloudlab.shop.orders import Change, advance_all, find, note, record_all
 from cloudlab.shop.payment_requests import Attempt, Reply, Standing, attempts, standing
 from cloudlab.values import Money, uuid7
 
@@ -123,7 +123,7 @@ async def conclude(s: Session, order_id: UUID, *, facts: Mapping[str, object] | 
         await record_all(s, [order], "OrderPaid", [facts or {}])
         found = replace(found, status="paid")
     elif facts is not None:
-        order = await _noted(s, order_id, "PaymentCaptured", facts)
+        order = await note(s, order_id, "PaymentCaptured", facts)
     return order or await find(s, order_id), _due(found)
 
 
@@ -222,7 +222,7 @@ async def _refunded(s: Session, attempt: Attempt, payment: Payment) -> Settled:
     found = await standing(s, order_id)
     facts = {**_facts(payment), "reason": attempt.reason or ""}
     if found.status not in _PAID or found.net.amount > 0:
-        order = await _noted(s, order_id, "PaymentRefunded", facts)
+        order = await note(s, order_id, "PaymentRefunded", facts)
         return Settled(attempt, payment, order, _due(found))
     ((order, _),) = await advance_all(s, [Change(order_id=order_id)], to="refunded")
     await record_all(s, [order], "OrderRefunded", [facts])
@@ -248,24 +248,6 @@ async def _returned_value(s: Session, attempt: Attempt) -> dict[UUID, Decimal]:
         return_id=attempt.return_id,
     )
     return {vendor_id: value for vendor_id, value in rows if value > 0}
-
-
-async def _noted(s: Session, order_id: UUID, event_type: str, facts: Mapping[str, object]) -> Order:
-    """Append an event that leaves the state of its order as it is."""
-    order = await s.fetch_one(
-        order_row,
-        """
-        UPDATE /* payment_answers.noted */ orders
-        SET order_version = order_version + 1
-        WHERE tenant_id = %(tenant_id)s::uuid AND order_id = %(order_id)s::uuid
-        RETURNING order_id, order_number, user_id, status, currency, total_amount, line_count, order_version, placed_at,
-                  created_at
-        """,
-        tenant_id=s.tenant_id,
-        order_id=order_id,
-    )
-    await record_all(s, [order], event_type, [facts])
-    return order
 
 
 def _facts(payment: Payment) -> dict[str, object]:

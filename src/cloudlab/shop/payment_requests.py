@@ -331,16 +331,23 @@ async def attempts(s: Session, keys: Sequence[str]) -> list[Attempt]:
                t.provider_reference AS reference, t.failure, t.reason, t.return_id, t.created_at,
                a.transaction_type AS parent_kind, a.provider_reference AS parent_reference,
                a.idempotency_key AS parent_key, a.amount AS parent_amount
-        FROM payment_transactions AS t
-        JOIN payments AS p ON p.tenant_id = t.tenant_id AND p.payment_id = t.payment_id
+        FROM unnest(%(keys)s::varchar[]) AS k (idempotency_key)
+        -- Lateral, so that each is looked up by its key even with a plan that was made for empty tables.
+        CROSS JOIN LATERAL (
+            SELECT t.payment_id, t.transaction_type, t.status, t.idempotency_key, t.amount, t.currency,
+                   t.provider_reference, t.failure, t.reason, t.return_id, t.created_at
+            FROM payment_transactions AS t
+            WHERE t.tenant_id = %(tenant_id)s::uuid AND t.idempotency_key = k.idempotency_key LIMIT 1) AS t
+        CROSS JOIN LATERAL (
+            SELECT p.order_id, p.provider, p.payment_method FROM payments AS p
+            WHERE p.tenant_id = %(tenant_id)s::uuid AND p.payment_id = t.payment_id LIMIT 1) AS p
         LEFT JOIN LATERAL (
             SELECT a.transaction_type, a.provider_reference, a.idempotency_key, a.amount
             FROM payment_transactions AS a
-            WHERE a.tenant_id = t.tenant_id AND a.payment_id = t.payment_id AND a.status = 'succeeded'
+            WHERE a.tenant_id = %(tenant_id)s::uuid AND a.payment_id = t.payment_id AND a.status = 'succeeded'
               AND a.transaction_type = CASE t.transaction_type WHEN 'refund' THEN 'capture' ELSE 'authorize' END
               AND t.transaction_type <> 'authorize'
             LIMIT 1) AS a ON true
-        WHERE t.tenant_id = %(tenant_id)s::uuid AND t.idempotency_key = ANY (%(keys)s::varchar[])
         """,
         tenant_id=s.tenant_id,
         keys=list(keys),

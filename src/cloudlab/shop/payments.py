@@ -11,7 +11,7 @@ by one; the verbs here take all three. Each may be repeated with its key, whethe
 Standard: §3.1 Strong Consistency (CP from CAP), §3.3 Saga State Management
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -112,12 +112,24 @@ async def refund(
 
 
 async def resolve_unknown(
-    opener: Opener, gateway: Gateway, *, older_than: timedelta = timedelta(minutes=1), limit: int = 100
+    opener: Opener,
+    gateway: Gateway,
+    *,
+    older_than: timedelta = timedelta(minutes=1),
+    limit: int = 100,
+    and_then: Callable[[Session, Settled], Awaitable[None]] | None = None,
 ) -> list[Settled]:
     """Find out what became of requests that nobody knows the end of, by asking the provider, and by nothing else.
 
     A request that never reached the provider has failed. None is looked at before `older_than`, longer than a request
     may be on its way; one that arrives even later is settled by its webhook.
+
+    Args:
+        opener: Opens a session of the tenant.
+        gateway: Whom to ask; only requests to it are looked at.
+        older_than: How old a request must be.
+        limit: How many at most, the oldest first.
+        and_then: What else is done in the transaction in which an answer is entered.
 
     Returns:
         What is known now. Those for which the provider does not answer this time either stay as they are.
@@ -135,6 +147,8 @@ async def resolve_unknown(
             continue
         async with opener() as s:
             settled.append(await settle(s, reply))
+            if and_then:
+                await and_then(s, settled[-1])
     return settled
 
 

@@ -4,6 +4,7 @@ Standard: §3.1 Strong Consistency (CP from CAP)
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from cloudlab.events import store as events
@@ -91,6 +92,20 @@ async def hold_again(s: Session, order_id: UUID) -> bool:
     queue_status(s, [order_id], "held")
     queue_stock(s, [order_id], available=-1, reserved=1, reason="order")
     return True
+
+
+def queue_extend(s: Session, order_id: UUID, hold: timedelta) -> None:
+    """Keep what is held for an order at least so long from now; never shortens a hold."""
+    s.queue(
+        """
+        UPDATE /* reservations.extend */ inventory_reservations
+        SET expires_at = greatest(expires_at, now() + %(hold)s::interval)
+        WHERE tenant_id = %(tenant_id)s::uuid AND order_id = %(order_id)s::uuid AND status = 'held'
+        """,
+        tenant_id=s.tenant_id,
+        order_id=order_id,
+        hold=f"{hold.total_seconds()} seconds",
+    )
 
 
 async def expire_reservations(s: Session, *, limit: int = 100) -> list[UUID]:

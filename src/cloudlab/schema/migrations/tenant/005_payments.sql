@@ -204,6 +204,7 @@ CREATE TABLE shipments (
     tenant_id uuid NOT NULL,
     shipment_id uuid DEFAULT uuidv7() NOT NULL,
     order_id uuid NOT NULL,
+    vendor_id uuid,
     carrier varchar(100),
     tracking_number varchar(100),
     shipped_at timestamp with time zone NOT NULL,
@@ -211,15 +212,16 @@ CREATE TABLE shipments (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pk_shipments PRIMARY KEY (tenant_id, shipment_id),
+    CONSTRAINT uq_shipments_order_id_vendor_id UNIQUE (tenant_id, order_id, vendor_id),
     CONSTRAINT fk_shipments_order_id FOREIGN KEY (tenant_id, order_id)
         REFERENCES orders (tenant_id, order_id) ON DELETE RESTRICT,
     CONSTRAINT chk_shipments_delivered_after_shipped CHECK (delivered_at >= shipped_at)
 );
-CREATE INDEX idx_shipments_order_id ON shipments (tenant_id, order_id);
 COMMENT ON TABLE shipments IS 'Parcels sent for an order';
 COMMENT ON COLUMN shipments.tenant_id IS 'Tenant that ships';
 COMMENT ON COLUMN shipments.shipment_id IS 'Unique identifier of the shipment';
 COMMENT ON COLUMN shipments.order_id IS 'Order it belongs to';
+COMMENT ON COLUMN shipments.vendor_id IS 'Vendor whose part of the order it is, NULL for the whole order in one parcel';
 COMMENT ON COLUMN shipments.carrier IS 'Who carries it';
 COMMENT ON COLUMN shipments.tracking_number IS 'Number of the carrier';
 COMMENT ON COLUMN shipments.shipped_at IS 'When it left';
