@@ -21,14 +21,15 @@ MANY = 3
 
 def judged(rule: Rule, sql: str) -> list[Finding]:
     """Judge an example by one rule, in every way the rule has."""
-    script = Script("example.sql", sql, number=1)
-    assert all(not statement.problem for statement in script.statements), [s.problem for s in script.statements]
+    scripts = [Script("example.sql", text, number=n) for n, text in enumerate(sql.split("\n-- next file\n"), 1)]
+    statements = [statement for script in scripts for statement in script.statements]
+    assert all(not statement.problem for statement in statements), [one.problem for one in statements]
     catalog = Catalog()
-    findings = list(checking.of_migrations([script], catalog, [rule]))
+    findings = list(checking.of_migrations(scripts, catalog, [rule]))
     findings += checking.of_schema(catalog, [rule])
     before = Catalog()
     queries = []
-    for statement in script.statements:
+    for statement in statements:
         if statement.kind in checking.QUERIES:
             queries.append(statement)
         else:

@@ -1,0 +1,69 @@
+"""CP01: nothing that running code uses is dropped, renamed or narrowed in one go.
+
+Standard: §6.2 Schema Changes
+"""
+
+from collections.abc import Iterator
+
+from postgast import pg_query_pb2 as pb
+
+from cloudlab.standards.rule import Found, Level, Rule, Step
+
+_RENAMES = {pb.OBJECT_TABLE: "table", pb.OBJECT_COLUMN: "column", pb.OBJECT_SCHEMA: "schema", pb.OBJECT_TYPE: "type"}
+_DROPS = {pb.OBJECT_TABLE: "table", pb.OBJECT_VIEW: "view", pb.OBJECT_SCHEMA: "schema", pb.OBJECT_TYPE: "type"}
+
+
+def _check(step: Step) -> Iterator[Found]:
+    node = step.statement.node
+    if isinstance(node, pb.RenameStmt) and node.rename_type in _RENAMES:
+        table = step.table(node.relation) if node.HasField("relation") else None
+        if not step.is_new(table):
+            old = node.subname or node.relation.relname
+            yield step.found(f"code that still says {old} fails from now on", name=old)
+    elif isinstance(node, pb.DropStmt) and node.remove_type in _DROPS:
+        for one in node.objects:
+            names = [item.string.sval for item in one.list.items] or [one.string.sval]
+            table = step.catalog.find(names[-2] if len(names) > 1 else "", names[-1])
+            if not step.is_new(table) and not _was_new(step, names[-1]):
+                yield step.found(
+                    f"code that still uses the {_DROPS[node.remove_type]} fails from now on", name=names[-1]
+                )
+    elif isinstance(node, pb.AlterTableStmt) and not step.is_new(step.table(node.relation)):
+        for each in node.cmds:
+            command = each.alter_table_cmd
+            if command.subtype == pb.AT_DropColumn:
+                yield step.found(f"code that still names {command.name} fails from now on", name=command.name)
+
+
+def _was_new(step: Step, name: str) -> bool:
+    """Whether the file itself has made it, or has renamed what it was."""
+    for earlier in step.earlier:
+        node = earlier.node
+        if isinstance(node, pb.RenameStmt) and node.newname == name:
+            return True
+    return False
+
+
+RULE = Rule(
+    id="CP01",
+    title="Running code keeps working",
+    heading="§6.2 Schema Changes",
+    level=Level.WARNING,
+    why="While a new version is rolled out, the old one still runs: what it uses must be there until it is gone.",
+    remedy="Expand first, deploy, contract later: add the new name, keep both in step, drop the old one in a later "
+    "release.",
+    bad=(
+        "ALTER TABLE users RENAME COLUMN name TO full_name;",
+        "ALTER TABLE users RENAME TO people;",
+        "ALTER TABLE users DROP COLUMN name;",
+        "DROP TABLE users;",
+    ),
+    good=(
+        "CREATE TABLE users (a integer PRIMARY KEY); ALTER TABLE users RENAME COLUMN a TO b;",
+        "ALTER TABLE users ADD COLUMN full_name text;",
+        "ALTER TABLE users RENAME CONSTRAINT a TO b;",
+        "CREATE TEMP TABLE t (a integer); DROP TABLE t;",
+        "ALTER INDEX a RENAME TO b;",
+    ),
+    step=_check,
+)
