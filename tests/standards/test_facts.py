@@ -4,15 +4,11 @@ Standard: §6.2 Schema Changes
 """
 
 import json
-from pathlib import Path
 
 import psycopg
 
-import cloudlab.standards
-from fixtures.observing import FORMS, observe
+from fixtures.observing import FILE, FORMS, observe
 from fixtures.postgres import Cluster
-
-FILE = Path(cloudlab.standards.__file__).with_name("facts.json")
 
 
 def test_the_facts_are_what_a_server_does(each_postgres: Cluster):

@@ -28,9 +28,7 @@ def _check(step: Step) -> Iterator[Found]:
         siblings = [one for one in step.catalog.tables.values() if parent and one.partition_of == parent.key]
         for sibling in siblings:
             if sibling.partition_bound == "default" and not step.is_new(sibling):
-                yield step.found(
-                    f"reads all of the default partition {sibling} under ACCESS EXCLUSIVE", name=sibling.name
-                )
+                yield step.found(f"reads all of the default partition {sibling} while nobody can", name=sibling.name)
 
 
 _BEFORE = (

@@ -15,7 +15,7 @@ def _check(step: Step) -> Iterator[Found]:
     if step.earlier or step.script.dialect != "dbmate":
         return
     head = step.script.text.split("-- migrate:", 1)[0]
-    missing = [name for name in _LINES if not re.search(rf"^-- {name}:\s*\S", head, re.MULTILINE)]
+    missing = [name for name in _LINES if not re.search(rf"^-- {name}:[ \t]*\S", head, re.MULTILINE)]
     if missing:
         yield Found(f"the header does not say {', '.join(missing)}", step.script.place(0))
 
