@@ -17,6 +17,7 @@ from cloudlab.cli import (
     partition,
     projection,
     saga,
+    security,
     status,
     tenant,
     terminal,
@@ -61,6 +62,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.add_typer(projection.app, name="projection")
 app.add_typer(saga.app, name="saga")
+app.add_typer(security.app, name="security")
 
 
 def main() -> None:
