@@ -78,6 +78,7 @@ def settings_page() -> str:
         "",
         "[encryption]                 # wraps the keys of personal data; the highest version is used",
         'keys = {1 = "…"}             # openssl rand -base64 32; keep an old one until `cloudlab key rotate` has ended',
+        '# keys_file = "…"            # or lines of that kind in a file of their own',
         "",
         "[limits]",
         *(f"{item.name} = {item.default}" for item in dataclasses.fields(Limits)),

@@ -146,9 +146,9 @@ def _keys_named(text: str) -> dict[str, str]:
 
 def _master_keys(entry: dict[str, Any]) -> dict[int, bytes]:
     """Decode the master keys; what is wrong with one is said without showing it."""
-    _known("encryption", entry, ("keys",))
+    _known("encryption", entry, ("keys", "keys_file"))
     keys: dict[int, bytes] = {}
-    for version, text in entry.get("keys", {}).items():
+    for version, text in (_keys_of_file(entry.get("keys_file")) | entry.get("keys", {})).items():
         try:
             number, key = int(version), base64.b64decode(str(text), validate=True)
         except (ValueError, binascii.Error):
@@ -160,6 +160,19 @@ def _master_keys(entry: dict[str, Any]) -> dict[int, bytes]:
             )
         keys[number] = key
     return keys
+
+
+def _keys_of_file(path: str | None) -> dict[str, str]:
+    """Read a file of lines `1 = "key in base64"`: secrets are best kept apart from settings."""
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"[encryption] keys_file cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError:
+        # Without the reason: it could quote a key.
+        raise ConfigError(f"[encryption] keys_file {path} is no TOML", hint='Write lines such as 1 = "…".') from None
 
 
 def _shards_named(raw: dict[str, Any], environ: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from cloudlab.analytics import Analytics
 from cloudlab.cache import Cache
 from cloudlab.combining import MOST_TOGETHER, Combiner
 from cloudlab.config import Config
-from cloudlab.crypto import Keyring
+from cloudlab.crypto import Keyring, MasterKeys
 from cloudlab.errors import CloudLabError, SerializationFailed, TenantSuspended, WrongShard
 from cloudlab.events import feed
 from cloudlab.events.projections import Following, InlineProjection, Stores
@@ -78,6 +78,7 @@ class Platform:
         *,
         projections: Sequence[InlineProjection | Following] = (),
         sagas: Sequence[Saga] = (),
+        master_keys: MasterKeys | None = None,
     ) -> AsyncGenerator["Platform"]:
         """Open the stores of an installation; leaving the block closes every connection.
 
@@ -85,6 +86,7 @@ class Platform:
             config: A configuration, the path of a `cloudlab.toml`, or None for what is found here.
             projections: Inline ones run in every session of this platform; a worker runs the others.
             sagas: What a worker of this platform can run: every version of which one may still be under way.
+            master_keys: A KMS that hands out the master keys; asked once, its keys are added to the configured ones.
 
         Raises:
             ConfigError: There is no usable configuration.
@@ -93,6 +95,7 @@ class Platform:
         """
         loaded = config if isinstance(config, Config) else configuration.load(config)
         async with AsyncExitStack() as stack:
+            keys = {**loaded.master_keys, **(await master_keys.load() if master_keys else {})}
             pools = await stack.enter_async_context(Pools(loaded.limits))
             cache = Cache.connect(loaded.cache_url)
             stack.push_async_callback(cache.close)
@@ -102,7 +105,7 @@ class Platform:
             stack.push_async_callback(_close_all, combiners)
             doorbell = Doorbell(pools)
             stack.push_async_callback(doorbell.close)
-            stores = Stores(cache, analytics, Keyring(loaded.master_keys))
+            stores = Stores(cache, analytics, Keyring(keys))
             yield cls(loaded, pools, stores, projections, doorbell, combiners, sagas)
 
     async def create_tenant(

@@ -224,7 +224,7 @@ async def _insert_copy(arena: Arena, table: Table, row: dict[str, Any]) -> Reply
 
 
 async def _columns_of(arena: Arena, index: str) -> set[str]:
-    """Return the columns that an index, perhaps of a partition, is made of, those in its expressions and its condition too."""
+    """Return the columns that an index, perhaps of a partition, is made of: of its expressions and condition too."""
     rows = await arena.conn.execute(
         """
         SELECT /* attacks.probe_keys */ a.attname::text FROM pg_index AS i
