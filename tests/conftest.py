@@ -10,13 +10,14 @@ import pytest
 
 _other_postgres = os.environ.get("CLOUDLAB_TEST_PG_BIN")
 for _name in list(os.environ):
-    if _name.startswith(("PG", "CLOUDLAB_")):
+    if _name.startswith(("PG", "CLOUDLAB_")) and not _name.startswith("CLOUDLAB_TEST_"):
         del os.environ[_name]
 if _other_postgres:
     os.environ["CLOUDLAB_PG_BIN"] = _other_postgres
 
 pytest_plugins = [
     "fixtures.postgres",
+    "fixtures.pgbouncer",
     "fixtures.valkey",
     "fixtures.clickhouse",
     "fixtures.installation",

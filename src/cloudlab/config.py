@@ -43,15 +43,23 @@ class ShardConfig:
     urls: DatabaseUrls
 
 
+# What comes after so many is sent unprepared instead of filling the server's memory: about 10 kB each.
+PREPARED_STATEMENTS_MAX = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on waiting and on connections; every wait in the platform ends by one of these."""
+    """Bounds on waiting and on connections; every wait in the platform ends by one of these.
+
+    `prepared_statements_max` is per connection; 0 switches them off, as a PgBouncer before 1.21 needs it.
+    """
 
     pool_max_size: int = 8
     pool_timeout_seconds: float = 10.0
     statement_timeout_seconds: float = 30.0
     lock_timeout_seconds: float = 5.0
     idle_in_transaction_timeout_seconds: float = 60.0
+    prepared_statements_max: int = PREPARED_STATEMENTS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ class Config:
 
 MASTER_KEY_BYTES = 32
 _URL_KEYS = ("app_url", "owner_url", "worker_url", "readonly_url")
+_WHOLE = ("pool_max_size", "prepared_statements_max")
 _LIMITS = tuple(item.name for item in fields(Limits))
 
 
@@ -233,10 +242,10 @@ def _limits(entry: dict[str, Any]) -> Limits:
     values: dict[str, Any] = {}
     for name, text in entry.items():
         try:
-            values[name] = int(text) if name == "pool_max_size" else float(text)
+            values[name] = int(text) if name in _WHOLE else float(text)
         except ValueError:
             raise ConfigError(f"[limits] {name} must be a number, not {text!r}") from None
-        if values[name] <= 0:
+        if values[name] < 0 or (values[name] == 0 and name != "prepared_statements_max"):
             raise ConfigError(f"[limits] {name} must be positive, not {text}")
     return Limits(**values)
 

@@ -17,7 +17,10 @@ from cloudlab.platform import Platform
 from cloudlab.shop import catalog, orders, users
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from cloudlab.values import Money
+from fixtures.pgbouncer import THROUGH_PGBOUNCER
 from isolation.filling import fill
+
+ROUTES = THROUGH_PGBOUNCER
 
 PLACEMENTS = ("row", "schema")
 ATTACKS = ("SELECT", "UPDATE", "DELETE")

@@ -29,7 +29,10 @@ from cloudlab.shop.payment_methods import Card
 from cloudlab.tenancy import fields, rotation
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from fixtures.commands import cloudlab, write_config
+from fixtures.pgbouncer import THROUGH_PGBOUNCER
 from fixtures.postgres import Cluster
+
+ROUTES = THROUGH_PGBOUNCER
 
 PHONE, BIRTH, HOLDER, ADDRESS = "+493012345678", date(1815, 12, 10), "Augusta Ada King", "12 St James's Square, London"
 CARD = Card("sandbox", "tok_1", "4242", "visa", 1, 2030)

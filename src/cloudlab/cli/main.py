@@ -15,6 +15,7 @@ from cloudlab.cli import (
     key,
     migrate,
     partition,
+    pgbouncer,
     projection,
     saga,
     security,
@@ -62,6 +63,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.add_typer(projection.app, name="projection")
 app.add_typer(saga.app, name="saga")
+app.add_typer(pgbouncer.app, name="pgbouncer")
 app.add_typer(security.app, name="security")
 
 
