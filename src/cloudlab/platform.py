@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -30,7 +31,9 @@ from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.running import Sagas
 from cloudlab.sagas.waiting import waker
 from cloudlab.session import Scope, Session, open_session
-from cloudlab.tenancy import tenants
+from cloudlab.tenancy import lifecycle, tenants
+from cloudlab.tenancy.export import export
+from cloudlab.tenancy.limiter import Limiter, SettingsBook, limited
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
 from cloudlab.values import NO_CAUSE, Cause, Event, Stream
 
@@ -66,6 +69,8 @@ class Platform:
         self._keyring = stores.keyring
         self._routes: dict[str | UUID, Tenant] = {}
         self._combiners = combiners
+        self._limiter = Limiter(config.limits.pool_timeout_seconds)
+        self._settings = SettingsBook(lambda tenant_id: tenants.find(pools, config, tenant_id))
 
     def __repr__(self) -> str:
         return f"<Platform of {', '.join(shard.name for shard in self.config.shards)}>"
@@ -106,13 +111,46 @@ class Platform:
             doorbell = Doorbell(pools)
             stack.push_async_callback(doorbell.close)
             stores = Stores(cache, analytics, Keyring(keys))
-            yield cls(loaded, pools, stores, projections, doorbell, combiners, sagas)
+            platform = cls(loaded, pools, stores, projections, doorbell, combiners, sagas)
+            stack.push_async_callback(platform._settings.close)
+            yield platform
 
     async def create_tenant(
         self, name: str, *, region: str | None = None, placement: Placement | str = Placement.ROW
     ) -> Tenant:
         """Create a tenant; see `tenancy.tenants.create` for its rules. A half-made one of that name is finished."""
         return await tenants.create(self._pools, self.config, name, region=region, placement=placement)
+
+    async def suspend_tenant(self, tenant: Tenant) -> Tenant:
+        """Refuse every new session of a tenant, in every process; see `tenancy.lifecycle.suspend`."""
+        return self._learnt(await lifecycle.suspend(self._pools, self.config, tenant.tenant_id))
+
+    async def resume_tenant(self, tenant: Tenant) -> Tenant:
+        """Serve a suspended or dropped tenant again; see `tenancy.lifecycle.resume`."""
+        return self._learnt(await lifecycle.resume(self._pools, self.config, tenant.tenant_id))
+
+    async def rename_tenant(self, tenant: Tenant, new_name: str) -> Tenant:
+        """Give a tenant another name; see `tenancy.lifecycle.rename`."""
+        self.forget(tenant)
+        return self._learnt(await lifecycle.rename(self._pools, self.config, tenant.tenant_id, new_name))
+
+    async def drop_tenant(self, tenant: Tenant, *, grace: timedelta = timedelta(days=30)) -> Tenant:
+        """Stop serving a tenant; its data may be deleted after the grace; see `tenancy.lifecycle.drop`."""
+        return self._learnt(await lifecycle.drop(self._pools, self.config, tenant.tenant_id, grace=grace))
+
+    async def change_settings(self, tenant: Tenant, **changes: object) -> Tenant:
+        """Change settings of a tenant, those of `TenantSettings`; None takes one back to its default."""
+        found = await lifecycle.change_settings(self._pools, self.config, tenant.tenant_id, changes)
+        return self._learnt(found)
+
+    async def export_tenant(self, tenant: Tenant, folder: Path) -> dict[str, int]:
+        """Write all of a tenant into a new folder, suspended or not; see `tenancy.export.export`."""
+        return await export(shard_config(self.config, tenant.shard), tenant, folder)
+
+    def _learnt(self, tenant: Tenant) -> Tenant:
+        self._settings.note(tenant)
+        self._routes[tenant.tenant_id] = self._routes[tenant.tenant_name] = tenant
+        return tenant
 
     async def tenant(self, name: str | UUID) -> Tenant:
         """Return a tenant by name or id, from this process's memory when it was asked for before.
@@ -121,8 +159,7 @@ class Platform:
             NotFound: There is no such tenant.
         """
         if name not in self._routes:
-            found = await tenants.find(self._pools, self.config, name)
-            self._routes[found.tenant_id] = self._routes[found.tenant_name] = found
+            self._learnt(await tenants.find(self._pools, self.config, name))
         return self._routes[name]
 
     async def tenants(self) -> list[Tenant]:
@@ -151,15 +188,24 @@ class Platform:
         Raises:
             TenantSuspended: The tenant is suspended.
             WrongShard: It has moved since the directory was asked; `run` looks again and repeats.
+            TimedOut: It has used up its limits, see `TenantSettings`, for longer than `pool_timeout_seconds`.
         """
         if not tenant.is_active:
             raise TenantSuspended(f"tenant {tenant.tenant_name} is suspended")
         urls = shard_config(self.config, tenant.shard).urls
         scope = Scope(tenant.tenant_id, tenant.epoch, tenant.schema_name, user_id, readonly, cause or NO_CAUSE)
         url = urls.readonly_url if readonly else urls.app_url
+        settings = self._settings.of(tenant)
+        limits = limited(self.config.limits, settings)
         try:
-            async with open_session(self._pools, url, scope, self.config.limits, self._inline, self._keyring) as s:
-                yield s
+            async with (
+                self._limiter.session(tenant.tenant_id, settings),
+                open_session(self._pools, url, scope, limits, self._inline, self._keyring) as s,
+            ):
+                try:
+                    yield s
+                finally:
+                    self._limiter.count(tenant.tenant_id, s.rows_touched)
             if s.has_appended:
                 self._doorbell.ring(url)
         except WrongShard:

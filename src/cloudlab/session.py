@@ -77,6 +77,11 @@ class Session:
         return self.scope.tenant_id
 
     @property
+    def rows_touched(self) -> int:
+        """How many rows its statements have returned or changed so far, those that were queued aside."""
+        return self._transaction.rows_touched
+
+    @property
     def metadata(self) -> dict[str, str]:
         """What every event appended here says of its cause; made when first asked for, the same ever after."""
         if not self._metadata:

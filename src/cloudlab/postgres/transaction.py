@@ -25,6 +25,7 @@ class Transaction:
         self._opening = list(opening)
         self._unsent: list[Command] = []
         self._begun = False
+        self.rows_touched = 0
 
     def __repr__(self) -> str:
         state = "open" if self._begun else "not begun"
@@ -41,7 +42,9 @@ class Transaction:
     async def execute(self, query: LiteralString, **params: object) -> Result:
         """Run one statement, in one round trip with everything queued before it."""
         self._unsent.append(command(self._connection, query, params, self._schema))
-        return (await self._flush())[-1]
+        result = (await self._flush())[-1]
+        self.rows_touched += result.row_count
+        return result
 
     async def commit(self) -> None:
         """Make it durable.

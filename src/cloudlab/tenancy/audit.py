@@ -121,7 +121,8 @@ async def _tables(worker: Connection, attacker: Party, victim: Party) -> list[Ta
             ARRAY(SELECT a.attname::text FROM pg_attribute AS a
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
                   ORDER BY a.attnum),
-            EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = c.oid AND c.relowner = ANY (p.polroles)),
+            EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = c.oid AND c.relowner = ANY (p.polroles)
+                    AND pg_get_expr(p.polqual, c.oid) = 'true'),
             has_table_privilege(c.oid, 'SELECT')
         FROM pg_class AS c
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
