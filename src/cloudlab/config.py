@@ -36,11 +36,12 @@ class DatabaseUrls:
 
 @dataclass(frozen=True, slots=True)
 class ShardConfig:
-    """One shard: its name in the directory, its region, and its logins."""
+    """One shard: its name in the directory, its region, its logins, and the readonly login of its replica, if any."""
 
     name: str
     region: str
     urls: DatabaseUrls
+    replica_url: str = field(default="", repr=False)
 
 
 # What comes after so many is sent unprepared instead of filling the server's memory: about 10 kB each.
@@ -136,6 +137,9 @@ def _with_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[s
         for shard in shards:
             if value := environ.get(f"CLOUDLAB_SHARD_{str(shard.get('name')).upper()}_{key.upper()}"):
                 shard[key] = value
+    for shard in shards:
+        if value := environ.get(f"CLOUDLAB_SHARD_{str(shard.get('name')).upper()}_REPLICA_URL"):
+            shard["replica_url"] = value
     merged = raw | {"control": control, "shards": shards}
     for section in ("cache", "analytics"):
         if value := environ.get(f"CLOUDLAB_{section.upper()}_URL"):
@@ -214,12 +218,14 @@ def _parse(raw: dict[str, Any]) -> Config:
 
 
 def _shard(entry: dict[str, Any]) -> ShardConfig:
-    _known("shards", entry, ("name", "region", *_URL_KEYS))
+    _known("shards", entry, ("name", "region", *_URL_KEYS, "replica_url"))
     for key in ("name", "region"):
         if not entry.get(key):
             raise ConfigError(f"a [[shards]] entry has no {key}")
     urls = {key: value for key, value in entry.items() if key in _URL_KEYS}
-    return ShardConfig(entry["name"], entry["region"], _urls(f"shards.{entry['name']}", urls))
+    return ShardConfig(
+        entry["name"], entry["region"], _urls(f"shards.{entry['name']}", urls), entry.get("replica_url", "")
+    )
 
 
 def _urls(section: str, entry: dict[str, Any]) -> DatabaseUrls:

@@ -20,7 +20,7 @@ from cloudlab.cache import Cache
 from cloudlab.combining import MOST_TOGETHER, Combiner
 from cloudlab.config import Config
 from cloudlab.crypto import Keyring, MasterKeys
-from cloudlab.errors import CloudLabError, SerializationFailed, TenantSuspended, WrongShard
+from cloudlab.errors import CloudLabError, SerializationFailed, TenantSuspended, Unavailable, WrongShard
 from cloudlab.events import feed
 from cloudlab.events.projections import Following, InlineProjection, Stores
 from cloudlab.events.readers import Readers
@@ -34,6 +34,7 @@ from cloudlab.session import Scope, Session, open_session
 from cloudlab.tenancy import lifecycle, tenants
 from cloudlab.tenancy.export import export
 from cloudlab.tenancy.limiter import Limiter, SettingsBook, limited
+from cloudlab.tenancy.replicas import Replicas
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
 from cloudlab.values import NO_CAUSE, Cause, Event, Stream
 
@@ -69,6 +70,7 @@ class Platform:
         self._keyring = stores.keyring
         self._routes: dict[str | UUID, Tenant] = {}
         self._combiners = combiners
+        self._replicas = Replicas(pools)
         self._limiter = Limiter(config.limits.pool_timeout_seconds)
         self._settings = SettingsBook(lambda tenant_id: tenants.find(pools, config, tenant_id))
 
@@ -143,6 +145,13 @@ class Platform:
         found = await lifecycle.change_settings(self._pools, self.config, tenant.tenant_id, changes)
         return self._learnt(found)
 
+    def last_write(self, tenant: Tenant) -> str | None:
+        """Return what another process passes as `after` to read what this one has written; None when it has not.
+
+        Only shards with a `replica_url` are told of.
+        """
+        return self._replicas.last_write(tenant.tenant_id)
+
     async def export_tenant(self, tenant: Tenant, folder: Path) -> dict[str, int]:
         """Write all of a tenant into a new folder, suspended or not; see `tenancy.export.export`."""
         return await export(shard_config(self.config, tenant.shard), tenant, folder)
@@ -173,7 +182,13 @@ class Platform:
 
     @asynccontextmanager
     async def session(
-        self, tenant: Tenant, *, user_id: UUID | None = None, readonly: bool = False, cause: Cause | None = None
+        self,
+        tenant: Tenant,
+        *,
+        user_id: UUID | None = None,
+        readonly: bool = False,
+        cause: Cause | None = None,
+        after: str | None = None,
     ) -> AsyncGenerator[Session]:
         """Open a session: one tenant, one shard, exactly one transaction.
 
@@ -182,8 +197,10 @@ class Platform:
         Args:
             tenant: Whose data.
             user_id: Of that, only what this user owns.
-            readonly: Refuse every write; uses the login that cannot write.
+            readonly: Refuse every write; uses the login that cannot write, and the shard's replica if that is up to it.
             cause: Who asked and what led to it; stands in the metadata of every event appended in the session.
+            after: With `readonly`, see at least what was written before this: `last_write` of another process. What
+                this process has written is seen anyway.
 
         Raises:
             TenantSuspended: The tenant is suspended.
@@ -192,24 +209,30 @@ class Platform:
         """
         if not tenant.is_active:
             raise TenantSuspended(f"tenant {tenant.tenant_name} is suspended")
-        urls = shard_config(self.config, tenant.shard).urls
+        shard = shard_config(self.config, tenant.shard)
         scope = Scope(tenant.tenant_id, tenant.epoch, tenant.schema_name, user_id, readonly, cause or NO_CAUSE)
-        url = urls.readonly_url if readonly else urls.app_url
+        url = await self._replicas.url(shard, tenant.tenant_id, after) if readonly else shard.urls.app_url
+        tells = bool(shard.replica_url) and not readonly
         settings = self._settings.of(tenant)
         limits = limited(self.config.limits, settings)
         try:
             async with (
                 self._limiter.session(tenant.tenant_id, settings),
-                open_session(self._pools, url, scope, limits, self._inline, self._keyring) as s,
+                open_session(self._pools, url, scope, limits, self._inline, self._keyring, tell_position=tells) as s,
             ):
                 try:
                     yield s
                 finally:
                     self._limiter.count(tenant.tenant_id, s.rows_touched)
+            if s.position:
+                self._replicas.note_write(tenant.tenant_id, s.position)
             if s.has_appended:
                 self._doorbell.ring(url)
         except WrongShard:
             self.forget(tenant)
+            raise
+        except Unavailable:
+            self._replicas.doubt(shard)
             raise
 
     async def run(

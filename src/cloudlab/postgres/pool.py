@@ -163,11 +163,11 @@ def _has_hung_up(connection: Connection) -> bool:
 
 
 @asynccontextmanager
-async def ended(transaction: Transaction) -> AsyncGenerator[None]:
+async def ended(transaction: Transaction, *, tell_position: bool = False) -> AsyncGenerator[None]:
     """Commit when the block is left, roll back when it raises."""
     try:
         yield
-        await transaction.commit()
+        await transaction.commit(tell_position=tell_position)
     except BaseException:
         await transaction.rollback()
         raise
