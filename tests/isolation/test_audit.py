@@ -139,7 +139,7 @@ MUTATIONS: dict[str, tuple[LiteralString, str, str | None]] = {
     "TRUNCATE is granted": ("GRANT TRUNCATE ON shop.refunds TO application_readwrite", "grant", "truncate"),
     "a table is new and bare": (UNPROTECTED, "forced", None),
     "a table is forced and granted, and has no policy": (
-        UNPROTECTED + "ALTER TABLE shop.notes ENABLE ROW LEVEL SECURITY; ALTER TABLE shop.notes FORCE ROW LEVEL SECURITY",
+        UNPROTECTED + "ALTER TABLE shop.notes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
         "tenant policy", None,
     ),
     "a table has no tenant": ("CREATE TABLE shop.notes (note text)", "no tenant column", None),
