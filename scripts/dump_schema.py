@@ -3,6 +3,8 @@
     scripts/dump_schema.py            write control.sql, shard.sql and clickhouse.sql
     scripts/dump_schema.py --check    write nothing; exit 1 with a diff when they are not today's schema
 
+A schema in which tenants could meet is refused either way: a table without its policy fails here.
+
 It starts servers of its own, migrates them, and deletes them. pg_dump describes a schema in its own version's way, so
 the PostgreSQL must be the bundled one. The partitions of cloudlab.events are left out: which there are depends on the
 date.
@@ -28,11 +30,12 @@ from cloudlab.embedded import postgres as embedded_postgres
 from cloudlab.embedded.accounts import unprivileged
 from cloudlab.embedded.postgres import find_binaries
 from cloudlab.embedded.postgres_logins import CONTROL_DATABASE, LOGINS, provision
-from cloudlab.errors import EmbeddedError
+from cloudlab.errors import EmbeddedError, InvariantBroken
 from cloudlab.schema import clickhouse, migrate, runner
 from cloudlab.schema.files import Tree, load_tree
 from cloudlab.schema.places import SHOP_SCHEMA
 from cloudlab.schema.postgres import PLATFORM_SCHEMA
+from cloudlab.tenancy import policies
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference" / "schema"
 MAJOR = 18
@@ -53,7 +56,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 with a diff when they differ")
     check = parser.parse_args().check
-    dumps = {**dump_postgres(), "clickhouse.sql": dump_clickhouse()}
+    try:
+        dumps = {**dump_postgres(), "clickhouse.sql": dump_clickhouse()}
+    except InvariantBroken as error:
+        sys.stderr.write(f"{error.message}:\n{error.details}\n")
+        return 1
     differences = [difference for name, text in dumps.items() for difference in _differences(FOLDER / name, text)]
     if check:
         sys.stdout.writelines(differences)
@@ -83,6 +90,11 @@ def dump_postgres() -> dict[str, str]:
         provision(server.url("template1"), [_SHARD], dict.fromkeys(LOGINS, _PASSWORD))
         control, shard = (server.url(name, "cloudlab_owner", _PASSWORD) for name in (CONTROL_DATABASE, _SHARD))
         asyncio.run(_migrate(control, shard))
+        if breaches := asyncio.run(policies.lint(shard)):
+            raise InvariantBroken(
+                "tenants are not separated",
+                details="\n".join(f"{breach.place}: {breach.message}. {breach.remedy}" for breach in breaches),
+            )
         return {"control.sql": _pg_dump(control), "shard.sql": _pg_dump(shard)}
 
 

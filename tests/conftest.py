@@ -17,6 +17,7 @@ if _other_postgres:
 
 pytest_plugins = [
     "fixtures.postgres",
+    "fixtures.pgbouncer",
     "fixtures.valkey",
     "fixtures.clickhouse",
     "fixtures.installation",

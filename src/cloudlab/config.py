@@ -36,22 +36,31 @@ class DatabaseUrls:
 
 @dataclass(frozen=True, slots=True)
 class ShardConfig:
-    """One shard: its name in the directory, its region, and its logins."""
+    """One shard: its name in the directory, its region, its logins, and the readonly login of its replica, if any."""
 
     name: str
     region: str
     urls: DatabaseUrls
+    replica_url: str = field(default="", repr=False)
+
+
+# What comes after so many is sent unprepared instead of filling the server's memory: about 10 kB each.
+PREPARED_STATEMENTS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on waiting and on connections; every wait in the platform ends by one of these."""
+    """Bounds on waiting and on connections; every wait in the platform ends by one of these.
+
+    `prepared_statements_max` is per connection; 0 switches them off, as a PgBouncer before 1.21 needs it.
+    """
 
     pool_max_size: int = 8
     pool_timeout_seconds: float = 10.0
     statement_timeout_seconds: float = 30.0
     lock_timeout_seconds: float = 5.0
     idle_in_transaction_timeout_seconds: float = 60.0
+    prepared_statements_max: int = PREPARED_STATEMENTS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class Config:
 
 MASTER_KEY_BYTES = 32
 _URL_KEYS = ("app_url", "owner_url", "worker_url", "readonly_url")
+_WHOLE = ("pool_max_size", "prepared_statements_max")
 _LIMITS = tuple(item.name for item in fields(Limits))
 _PAYMENTS = tuple(item.name for item in fields(Payments))
 _HOUSEKEEPING = tuple(item.name for item in fields(Housekeeping))
@@ -148,7 +158,8 @@ def _with_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[s
     for key in _URL_KEYS:
         if value := environ.get(f"CLOUDLAB_CONTROL_{key.upper()}"):
             control[key] = value
-        for shard in shards:
+    for shard in shards:
+        for key in (*_URL_KEYS, "replica_url"):
             if value := environ.get(f"CLOUDLAB_SHARD_{str(shard.get('name')).upper()}_{key.upper()}"):
                 shard[key] = value
     merged = raw | {"control": control, "shards": shards}
@@ -177,9 +188,9 @@ def _keys_named(text: str) -> dict[str, str]:
 
 def _master_keys(entry: dict[str, Any]) -> dict[int, bytes]:
     """Decode the master keys; what is wrong with one is said without showing it."""
-    _known("encryption", entry, ("keys",))
+    _known("encryption", entry, ("keys", "keys_file"))
     keys: dict[int, bytes] = {}
-    for version, text in entry.get("keys", {}).items():
+    for version, text in (_keys_of_file(entry.get("keys_file")) | entry.get("keys", {})).items():
         try:
             number, key = int(version), base64.b64decode(str(text), validate=True)
         except (ValueError, binascii.Error):
@@ -191,6 +202,19 @@ def _master_keys(entry: dict[str, Any]) -> dict[int, bytes]:
             )
         keys[number] = key
     return keys
+
+
+def _keys_of_file(path: str | None) -> dict[str, str]:
+    """Read a file of lines `1 = "key in base64"`: secrets are best kept apart from settings."""
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"[encryption] keys_file cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError:
+        # Without the reason: it could quote a key.
+        raise ConfigError(f"[encryption] keys_file {path} is no TOML", hint='Write lines such as 1 = "…".') from None
 
 
 def _shards_named(raw: dict[str, Any], environ: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -225,12 +249,14 @@ def _parse(raw: dict[str, Any]) -> Config:
 
 
 def _shard(entry: dict[str, Any]) -> ShardConfig:
-    _known("shards", entry, ("name", "region", *_URL_KEYS))
+    _known("shards", entry, ("name", "region", *_URL_KEYS, "replica_url"))
     for key in ("name", "region"):
         if not entry.get(key):
             raise ConfigError(f"a [[shards]] entry has no {key}")
     urls = {key: value for key, value in entry.items() if key in _URL_KEYS}
-    return ShardConfig(entry["name"], entry["region"], _urls(f"shards.{entry['name']}", urls))
+    return ShardConfig(
+        entry["name"], entry["region"], _urls(f"shards.{entry['name']}", urls), entry.get("replica_url", "")
+    )
 
 
 def _urls(section: str, entry: dict[str, Any]) -> DatabaseUrls:
@@ -263,10 +289,10 @@ def _numbers(section: str, entry: dict[str, Any], names: Iterable[str]) -> dict[
     values: dict[str, Any] = {}
     for name, text in entry.items():
         try:
-            values[name] = int(text) if name == "pool_max_size" else float(text)
+            values[name] = int(text) if name in _WHOLE else float(text)
         except ValueError:
             raise ConfigError(f"[{section}] {name} must be a number, not {text!r}") from None
-        if values[name] <= 0:
+        if values[name] < 0 or (values[name] == 0 and name != "prepared_statements_max"):
             raise ConfigError(f"[{section}] {name} must be positive, not {text}")
     return values
 

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,8 +19,8 @@ from cloudlab.analytics import Analytics
 from cloudlab.cache import Cache
 from cloudlab.combining import MOST_TOGETHER, Combiner
 from cloudlab.config import Config
-from cloudlab.crypto import Keyring
-from cloudlab.errors import CloudLabError, SerializationFailed, TenantSuspended, WrongShard
+from cloudlab.crypto import Keyring, MasterKeys
+from cloudlab.errors import CloudLabError, SerializationFailed, TenantSuspended, Unavailable, WrongShard
 from cloudlab.events import feed
 from cloudlab.events.projections import Following, InlineProjection, Stores
 from cloudlab.events.readers import Readers
@@ -30,7 +31,10 @@ from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.running import Sagas
 from cloudlab.sagas.waiting import waker
 from cloudlab.session import Scope, Session, open_session
-from cloudlab.tenancy import tenants
+from cloudlab.tenancy import lifecycle, tenants
+from cloudlab.tenancy.export import export
+from cloudlab.tenancy.limiter import Limiter, SettingsBook, limited
+from cloudlab.tenancy.replicas import Replicas
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
 from cloudlab.values import NO_CAUSE, Cause, Event, Stream
 
@@ -66,6 +70,9 @@ class Platform:
         self._keyring = stores.keyring
         self._routes: dict[str | UUID, Tenant] = {}
         self._combiners = combiners
+        self._replicas = Replicas(pools)
+        self._limiter = Limiter(config.limits.pool_timeout_seconds)
+        self._settings = SettingsBook(lambda tenant_id: tenants.find(pools, config, tenant_id))
 
     def __repr__(self) -> str:
         return f"<Platform of {', '.join(shard.name for shard in self.config.shards)}>"
@@ -78,6 +85,7 @@ class Platform:
         *,
         projections: Sequence[InlineProjection | Following] = (),
         sagas: Sequence[Saga] = (),
+        master_keys: MasterKeys | None = None,
     ) -> AsyncGenerator["Platform"]:
         """Open the stores of an installation; leaving the block closes every connection.
 
@@ -85,6 +93,7 @@ class Platform:
             config: A configuration, the path of a `cloudlab.toml`, or None for what is found here.
             projections: Inline ones run in every session of this platform; a worker runs the others.
             sagas: What a worker of this platform can run: every version of which one may still be under way.
+            master_keys: A KMS that hands out the master keys; asked once, its keys are added to the configured ones.
 
         Raises:
             ConfigError: There is no usable configuration.
@@ -93,6 +102,7 @@ class Platform:
         """
         loaded = config if isinstance(config, Config) else configuration.load(config)
         async with AsyncExitStack() as stack:
+            keys = {**loaded.master_keys, **(await master_keys.load() if master_keys else {})}
             pools = await stack.enter_async_context(Pools(loaded.limits))
             cache = Cache.connect(loaded.cache_url)
             stack.push_async_callback(cache.close)
@@ -102,14 +112,54 @@ class Platform:
             stack.push_async_callback(_close_all, combiners)
             doorbell = Doorbell(pools)
             stack.push_async_callback(doorbell.close)
-            stores = Stores(cache, analytics, Keyring(loaded.master_keys))
-            yield cls(loaded, pools, stores, projections, doorbell, combiners, sagas)
+            stores = Stores(cache, analytics, Keyring(keys))
+            platform = cls(loaded, pools, stores, projections, doorbell, combiners, sagas)
+            stack.push_async_callback(platform._settings.close)
+            yield platform
 
     async def create_tenant(
         self, name: str, *, region: str | None = None, placement: Placement | str = Placement.ROW
     ) -> Tenant:
         """Create a tenant; see `tenancy.tenants.create` for its rules. A half-made one of that name is finished."""
         return await tenants.create(self._pools, self.config, name, region=region, placement=placement)
+
+    async def suspend_tenant(self, tenant: Tenant) -> Tenant:
+        """Refuse every new session of a tenant, in every process; see `tenancy.lifecycle.suspend`."""
+        return self._learnt(await lifecycle.suspend(self._pools, self.config, tenant.tenant_id))
+
+    async def resume_tenant(self, tenant: Tenant) -> Tenant:
+        """Serve a suspended or dropped tenant again; see `tenancy.lifecycle.resume`."""
+        return self._learnt(await lifecycle.resume(self._pools, self.config, tenant.tenant_id))
+
+    async def rename_tenant(self, tenant: Tenant, new_name: str) -> Tenant:
+        """Give a tenant another name; see `tenancy.lifecycle.rename`."""
+        self.forget(tenant)
+        return self._learnt(await lifecycle.rename(self._pools, self.config, tenant.tenant_id, new_name))
+
+    async def drop_tenant(self, tenant: Tenant, *, grace: timedelta = timedelta(days=30)) -> Tenant:
+        """Stop serving a tenant; its data may be deleted after the grace; see `tenancy.lifecycle.drop`."""
+        return self._learnt(await lifecycle.drop(self._pools, self.config, tenant.tenant_id, grace=grace))
+
+    async def change_settings(self, tenant: Tenant, **changes: object) -> Tenant:
+        """Change settings of a tenant, those of `TenantSettings`; None takes one back to its default."""
+        found = await lifecycle.change_settings(self._pools, self.config, tenant.tenant_id, changes)
+        return self._learnt(found)
+
+    def last_write(self, tenant: Tenant) -> str | None:
+        """Return what another process passes as `after` to read what this one has written; None when it has not.
+
+        Only shards with a `replica_url` are told of.
+        """
+        return self._replicas.last_write(tenant.tenant_id)
+
+    async def export_tenant(self, tenant: Tenant, folder: Path) -> dict[str, int]:
+        """Write all of a tenant into a new folder, suspended or not; see `tenancy.export.export`."""
+        return await export(shard_config(self.config, tenant.shard), tenant, folder)
+
+    def _learnt(self, tenant: Tenant) -> Tenant:
+        self._settings.note(tenant)
+        self._routes[tenant.tenant_id] = self._routes[tenant.tenant_name] = tenant
+        return tenant
 
     async def tenant(self, name: str | UUID) -> Tenant:
         """Return a tenant by name or id, from this process's memory when it was asked for before.
@@ -118,8 +168,7 @@ class Platform:
             NotFound: There is no such tenant.
         """
         if name not in self._routes:
-            found = await tenants.find(self._pools, self.config, name)
-            self._routes[found.tenant_id] = self._routes[found.tenant_name] = found
+            self._learnt(await tenants.find(self._pools, self.config, name))
         return self._routes[name]
 
     async def tenants(self) -> list[Tenant]:
@@ -133,7 +182,13 @@ class Platform:
 
     @asynccontextmanager
     async def session(
-        self, tenant: Tenant, *, user_id: UUID | None = None, readonly: bool = False, cause: Cause | None = None
+        self,
+        tenant: Tenant,
+        *,
+        user_id: UUID | None = None,
+        readonly: bool = False,
+        cause: Cause | None = None,
+        after: str | None = None,
     ) -> AsyncGenerator[Session]:
         """Open a session: one tenant, one shard, exactly one transaction.
 
@@ -142,25 +197,42 @@ class Platform:
         Args:
             tenant: Whose data.
             user_id: Of that, only what this user owns.
-            readonly: Refuse every write; uses the login that cannot write.
+            readonly: Refuse every write; uses the login that cannot write, and the shard's replica if that is up to it.
             cause: Who asked and what led to it; stands in the metadata of every event appended in the session.
+            after: With `readonly`, see at least what was written before this: `last_write` of another process. What
+                this process has written is seen anyway.
 
         Raises:
             TenantSuspended: The tenant is suspended.
             WrongShard: It has moved since the directory was asked; `run` looks again and repeats.
+            TimedOut: It has used up its limits, see `TenantSettings`, for longer than `pool_timeout_seconds`.
         """
         if not tenant.is_active:
             raise TenantSuspended(f"tenant {tenant.tenant_name} is suspended")
-        urls = shard_config(self.config, tenant.shard).urls
+        shard = shard_config(self.config, tenant.shard)
         scope = Scope(tenant.tenant_id, tenant.epoch, tenant.schema_name, user_id, readonly, cause or NO_CAUSE)
-        url = urls.readonly_url if readonly else urls.app_url
+        url = await self._replicas.url(shard, tenant.tenant_id, after) if readonly else shard.urls.app_url
+        tells = bool(shard.replica_url) and not readonly
+        settings = self._settings.of(tenant)
+        limits = limited(self.config.limits, settings)
         try:
-            async with open_session(self._pools, url, scope, self.config.limits, self._inline, self._keyring) as s:
-                yield s
+            async with (
+                self._limiter.session(tenant.tenant_id, settings),
+                open_session(self._pools, url, scope, limits, self._inline, self._keyring, tell_position=tells) as s,
+            ):
+                try:
+                    yield s
+                finally:
+                    self._limiter.count(tenant.tenant_id, s.rows_touched)
+            if s.position:
+                self._replicas.note_write(tenant.tenant_id, s.position)
             if s.has_appended:
                 self._doorbell.ring(url)
         except WrongShard:
             self.forget(tenant)
+            raise
+        except Unavailable:
+            self._replicas.doubt(shard)
             raise
 
     async def run(

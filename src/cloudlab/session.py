@@ -77,6 +77,16 @@ class Session:
         return self.scope.tenant_id
 
     @property
+    def rows_touched(self) -> int:
+        """How many rows its statements have returned or changed so far, those that were queued aside."""
+        return self._transaction.rows_touched
+
+    @property
+    def position(self) -> str:
+        """How far the log was when it had committed, for who asked to be told; nothing before that."""
+        return self._transaction.position
+
+    @property
     def metadata(self) -> dict[str, str]:
         """What every event appended here says of its cause; made when first asked for, the same ever after."""
         if not self._metadata:
@@ -174,6 +184,8 @@ async def open_session(
     limits: Limits,
     listeners: Sequence[Listener] = (),
     keyring: Keyring | None = None,
+    *,
+    tell_position: bool = False,
 ) -> AsyncGenerator[Session]:
     """Open a session on one shard; every error of PostgreSQL comes out as one of CloudLab's.
 
@@ -182,7 +194,7 @@ async def open_session(
     async with pools.connection(url) as connection:
         transaction = Transaction(connection, _opening(connection, scope, limits), scope.schema_name)
         try:
-            async with ended(transaction):
+            async with ended(transaction, tell_position=tell_position):
                 yield Session(scope, transaction, listeners, keyring)
         except psycopg.Error as error:
             raise from_postgres(error) from error

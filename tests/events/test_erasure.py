@@ -29,7 +29,10 @@ from cloudlab.shop import erasure, users
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from cloudlab.values import Event, Money, NewEvent, Stream
 from events.shapes import Subscribed
+from fixtures.pgbouncer import THROUGH_PGBOUNCER
 from fixtures.postgres import Cluster
+
+ROUTES = THROUGH_PGBOUNCER
 
 EMAIL = "ada.lovelace@secret.test"
 KEPT = SnapshotFormat[dict[str, Any]](1, lambda state: state, lambda state: state)

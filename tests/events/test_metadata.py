@@ -17,6 +17,9 @@ from cloudlab.session import Session
 from cloudlab.shop import users
 from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Cause, Event, NewEvent, Stream, caused_by, uuid7, uuid7_time
+from fixtures.pgbouncer import THROUGH_PGBOUNCER
+
+ROUTES = THROUGH_PGBOUNCER
 
 HAPPENED = [NewEvent("Happened", {})]
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -20,6 +20,9 @@ from cloudlab.shop import catalog, invariants, inventory, orders, readmodels, us
 from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Event, Money, NewEvent, Stream
 from cloudlab.worker import Worker
+from fixtures.pgbouncer import THROUGH_PGBOUNCER
+
+ROUTES = THROUGH_PGBOUNCER
 
 
 class Collector:

@@ -20,6 +20,9 @@ from cloudlab.platform import Platform
 from cloudlab.session import Session
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from cloudlab.values import Event, NewEvent, Stream
+from fixtures.pgbouncer import THROUGH_PGBOUNCER
+
+ROUTES = THROUGH_PGBOUNCER
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from cloudlab.platform import Platform
 from cloudlab.session import Session
 from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Event, NewEvent, Stream, uuid7
+from fixtures.pgbouncer import THROUGH_PGBOUNCER
+
+ROUTES = THROUGH_PGBOUNCER
 
 
 def stream(name: UUID | None = None) -> Stream:

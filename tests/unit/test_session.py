@@ -11,6 +11,9 @@ from cloudlab.platform import Platform
 from cloudlab.session import Session
 from cloudlab.shop import vendors
 from cloudlab.tenancy.tenants import Tenant, shard_config
+from fixtures.pgbouncer import THROUGH_PGBOUNCER
+
+ROUTES = THROUGH_PGBOUNCER
 
 
 async def count(platform: Platform, tenant: Tenant) -> int:

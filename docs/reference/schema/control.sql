@@ -301,9 +301,14 @@ CREATE TABLE cloudlab.tenants (
     schema_name character varying(63) NOT NULL,
     is_active boolean DEFAULT true NOT NULL,
     settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    pending character varying(20),
+    drop_after timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_tenants_dropped_is_not_active CHECK (((drop_after IS NULL) OR (NOT is_active))),
+    CONSTRAINT chk_tenants_pending CHECK (((pending)::text = ANY ((ARRAY['suspend'::character varying, 'resume'::character varying, 'rename'::character varying, 'drop'::character varying])::text[]))),
     CONSTRAINT chk_tenants_schema_name_format CHECK (((schema_name)::text ~ '^[a-z][a-z0-9_]*$'::text)),
+    CONSTRAINT chk_tenants_settings_is_object CHECK ((jsonb_typeof(settings) = 'object'::text)),
     CONSTRAINT chk_tenants_tenant_name_format CHECK (((tenant_name)::text ~ '^[a-z][a-z0-9-]{0,47}$'::text))
 );
 
@@ -342,6 +347,18 @@ COMMENT ON COLUMN cloudlab.tenants.is_active IS 'Whether sessions may be opened 
 --
 
 COMMENT ON COLUMN cloudlab.tenants.settings IS 'Tenant-specific configuration settings';
+
+--
+-- Name: COLUMN tenants.pending; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenants.pending IS 'What is intended and not yet done on the shard: suspend, resume, rename or drop; NULL when both agree';
+
+--
+-- Name: COLUMN tenants.drop_after; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenants.drop_after IS 'From when on its data may be deleted, NULL when no drop was asked for';
 
 --
 -- Name: COLUMN tenants.created_at; Type: COMMENT; Schema: cloudlab; Owner: -

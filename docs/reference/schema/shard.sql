@@ -1417,7 +1417,8 @@ CREATE FUNCTION cloudlab.refuse_new_key() RETURNS trigger
     AS $$
 BEGIN
     IF NEW.wrapped_key IS NOT NULL THEN
-        RAISE EXCEPTION 'subject % was erased: it cannot have a key again', OLD.subject_id USING ERRCODE = '42501';
+        RAISE EXCEPTION 'subject % was erased: it cannot have a key again',
+            coalesce(to_jsonb(OLD) ->> 'subject_id', OLD.tenant_id::text) USING ERRCODE = '42501';
     END IF;
     RETURN NEW;
 END
@@ -3793,6 +3794,80 @@ COMMENT ON COLUMN cloudlab.subject_keys.updated_at IS 'When this row last change
 COMMENT ON COLUMN cloudlab.subject_keys.erased_at IS 'When the person was erased';
 
 --
+-- Name: tenant_keys; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.tenant_keys (
+    tenant_id uuid NOT NULL,
+    key_number integer NOT NULL,
+    wrapped_key bytea,
+    key_version integer,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    settled_at timestamp with time zone,
+    erased_at timestamp with time zone,
+    CONSTRAINT chk_tenant_keys_key_number_positive CHECK ((key_number > 0)),
+    CONSTRAINT chk_tenant_keys_key_or_erased CHECK ((((wrapped_key IS NULL) = (erased_at IS NOT NULL)) AND ((wrapped_key IS NULL) = (key_version IS NULL)))),
+    CONSTRAINT chk_tenant_keys_key_version_positive CHECK ((key_version > 0))
+);
+
+ALTER TABLE ONLY cloudlab.tenant_keys FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE tenant_keys; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.tenant_keys IS 'Keys that seal fields of a tenant''s rows; the highest number seals, all of them open';
+
+--
+-- Name: COLUMN tenant_keys.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_keys.tenant_id IS 'The tenant';
+
+--
+-- Name: COLUMN tenant_keys.key_number; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_keys.key_number IS 'Which key a sealed value names in its first four bytes';
+
+--
+-- Name: COLUMN tenant_keys.wrapped_key; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_keys.wrapped_key IS 'The key, wrapped by a master key; NULL once it was erased';
+
+--
+-- Name: COLUMN tenant_keys.key_version; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_keys.key_version IS 'Version of the master key that wraps it';
+
+--
+-- Name: COLUMN tenant_keys.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_keys.created_at IS 'When the key was made';
+
+--
+-- Name: COLUMN tenant_keys.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_keys.updated_at IS 'When this row last changed';
+
+--
+-- Name: COLUMN tenant_keys.settled_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_keys.settled_at IS 'When everything sealed before had been sealed anew with it; NULL while that is under way';
+
+--
+-- Name: COLUMN tenant_keys.erased_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_keys.erased_at IS 'When it was erased, and with it what it sealed';
+
+--
 -- Name: tenant_local; Type: TABLE; Schema: cloudlab; Owner: -
 --
 
@@ -5471,12 +5546,16 @@ CREATE TABLE shop.user_payment_methods (
     provider_token character varying(255) NOT NULL,
     card_last_four character varying(4) NOT NULL,
     card_type character varying(50) NOT NULL,
+    holder_name bytea,
+    billing_address bytea,
     expiry_month integer NOT NULL,
     expiry_year integer NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_user_payment_methods_billing_address_sealed CHECK ((octet_length(billing_address) >= 34)),
     CONSTRAINT chk_user_payment_methods_expiry_month CHECK (((expiry_month >= 1) AND (expiry_month <= 12))),
     CONSTRAINT chk_user_payment_methods_expiry_year CHECK (((expiry_year >= 2000) AND (expiry_year <= 2199))),
+    CONSTRAINT chk_user_payment_methods_holder_name_sealed CHECK ((octet_length(holder_name) >= 34)),
     CONSTRAINT chk_user_payment_methods_last_four CHECK (((card_last_four)::text ~ '^\d{4}$'::text)),
     CONSTRAINT chk_user_payment_methods_token_is_no_card CHECK (((provider_token)::text !~ '^\d{12,19}$'::text))
 );
@@ -5536,6 +5615,18 @@ COMMENT ON COLUMN shop.user_payment_methods.card_last_four IS 'Last four digits,
 --
 
 COMMENT ON COLUMN shop.user_payment_methods.card_type IS 'Brand of the card, for display';
+
+--
+-- Name: COLUMN user_payment_methods.holder_name; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.holder_name IS 'Name on the card, sealed with a key of the tenant';
+
+--
+-- Name: COLUMN user_payment_methods.billing_address; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.user_payment_methods.billing_address IS 'Address of the bill, sealed with a key of the tenant';
 
 --
 -- Name: COLUMN user_payment_methods.expiry_month; Type: COMMENT; Schema: shop; Owner: -
@@ -5638,17 +5729,19 @@ CREATE TABLE shop.users (
     role shop.user_role DEFAULT 'customer'::shop.user_role NOT NULL,
     first_name character varying(100) NOT NULL,
     last_name character varying(100) NOT NULL,
-    phone_number character varying(20),
-    date_of_birth date,
+    phone_number bytea,
+    phone_number_index bytea,
+    date_of_birth bytea,
     is_active boolean DEFAULT true NOT NULL,
     email_verified boolean DEFAULT false NOT NULL,
     user_version integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
-    CONSTRAINT chk_age_restriction CHECK (((date_of_birth IS NULL) OR (date_of_birth <= (((created_at AT TIME ZONE 'UTC'::text))::date - '13 years'::interval)))),
     CONSTRAINT chk_email_format CHECK (((email)::text ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@.[:space:][:cntrl:]]+$'::text)),
-    CONSTRAINT chk_phone_format CHECK (((phone_number IS NULL) OR ((phone_number)::text ~ '^\+?[1-9]\d{1,14}$'::text)))
+    CONSTRAINT chk_users_date_of_birth_sealed CHECK ((octet_length(date_of_birth) = 43)),
+    CONSTRAINT chk_users_phone_number_indexed CHECK ((((phone_number IS NULL) = (phone_number_index IS NULL)) AND (octet_length(phone_number_index) = 20))),
+    CONSTRAINT chk_users_phone_number_sealed CHECK ((octet_length(phone_number) >= 34))
 );
 
 ALTER TABLE ONLY shop.users FORCE ROW LEVEL SECURITY;
@@ -5705,13 +5798,19 @@ COMMENT ON COLUMN shop.users.last_name IS 'Family name';
 -- Name: COLUMN users.phone_number; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.users.phone_number IS 'Telephone number in E.164 form';
+COMMENT ON COLUMN shop.users.phone_number IS 'Telephone number in E.164 form, sealed with a key of the tenant';
+
+--
+-- Name: COLUMN users.phone_number_index; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.phone_number_index IS 'Blind index of the telephone number: finds equal ones without reading them';
 
 --
 -- Name: COLUMN users.date_of_birth; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.users.date_of_birth IS 'Date of birth; at least 13 years before registration';
+COMMENT ON COLUMN shop.users.date_of_birth IS 'Date of birth, at least 13 years before registration; sealed with a key of the tenant';
 
 --
 -- Name: COLUMN users.is_active; Type: COMMENT; Schema: shop; Owner: -
@@ -6040,6 +6139,13 @@ ALTER TABLE ONLY cloudlab.shard_identity
 
 ALTER TABLE ONLY cloudlab.subject_keys
     ADD CONSTRAINT pk_subject_keys PRIMARY KEY (tenant_id, subject_id);
+
+--
+-- Name: tenant_keys pk_tenant_keys; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.tenant_keys
+    ADD CONSTRAINT pk_tenant_keys PRIMARY KEY (tenant_id, key_number);
 
 --
 -- Name: tenant_local pk_tenant_local; Type: CONSTRAINT; Schema: cloudlab; Owner: -
@@ -6436,6 +6542,12 @@ CREATE INDEX idx_refunds_payment_id ON shop.refunds USING btree (tenant_id, paym
 CREATE INDEX idx_user_payment_methods_user_id ON shop.user_payment_methods USING btree (tenant_id, user_id);
 
 --
+-- Name: idx_users_phone_number_index; Type: INDEX; Schema: shop; Owner: -
+--
+
+CREATE INDEX idx_users_phone_number_index ON shop.users USING btree (tenant_id, phone_number_index) WHERE (phone_number_index IS NOT NULL);
+
+--
 -- Name: idx_vendor_commissions_order_id; Type: INDEX; Schema: shop; Owner: -
 --
 
@@ -6524,6 +6636,18 @@ CREATE TRIGGER trg_subject_keys_erasure_is_final BEFORE UPDATE ON cloudlab.subje
 --
 
 CREATE TRIGGER trg_subject_keys_updated_at BEFORE UPDATE ON cloudlab.subject_keys FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: tenant_keys trg_tenant_keys_erasure_is_final; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_tenant_keys_erasure_is_final BEFORE UPDATE ON cloudlab.tenant_keys FOR EACH ROW WHEN ((old.erased_at IS NOT NULL)) EXECUTE FUNCTION cloudlab.refuse_new_key();
+
+--
+-- Name: tenant_keys trg_tenant_keys_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_tenant_keys_updated_at BEFORE UPDATE ON cloudlab.tenant_keys FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
 
 --
 -- Name: tenant_local trg_tenant_local_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
@@ -6993,6 +7117,12 @@ CREATE POLICY platform_policy ON cloudlab.saga_steps_archive FOR SELECT TO platf
 CREATE POLICY platform_policy ON cloudlab.subject_keys FOR SELECT TO platform_worker USING (true);
 
 --
+-- Name: tenant_keys platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY platform_policy ON cloudlab.tenant_keys FOR SELECT TO platform_worker USING (true);
+
+--
 -- Name: tenant_local platform_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
@@ -7015,6 +7145,12 @@ CREATE POLICY rebuild_policy ON cloudlab.parked_events TO cloudlab_owner USING (
 --
 
 CREATE POLICY rotation_policy ON cloudlab.subject_keys FOR UPDATE TO platform_worker USING (true) WITH CHECK (true);
+
+--
+-- Name: tenant_keys rotation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY rotation_policy ON cloudlab.tenant_keys FOR UPDATE TO platform_worker USING (true) WITH CHECK (true);
 
 --
 -- Name: saga_instances runner_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -7143,10 +7279,22 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.saga_steps_archive AS RESTRICT
 CREATE POLICY tenant_isolation_policy ON cloudlab.subject_keys AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
+-- Name: tenant_keys tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_keys AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: tenant_local tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
 --
 
 CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_local FOR SELECT TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
+-- Name: tenant_keys; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.tenant_keys ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: tenant_local; Type: ROW SECURITY; Schema: cloudlab; Owner: -
@@ -7231,6 +7379,12 @@ CREATE POLICY user_data_policy ON cloudlab.saga_steps_archive TO application_rea
 --
 
 CREATE POLICY user_data_policy ON cloudlab.subject_keys TO application_readonly, application_readwrite, application_admin USING (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (subject_id = ( SELECT cloudlab.current_user_id() AS current_user_id)))) WITH CHECK (((( SELECT cloudlab.current_user_id() AS current_user_id) IS NULL) OR (subject_id = ( SELECT cloudlab.current_user_id() AS current_user_id))));
+
+--
+-- Name: tenant_keys user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY user_data_policy ON cloudlab.tenant_keys TO application_readonly, application_readwrite, application_admin USING (true) WITH CHECK (true);
 
 --
 -- Name: analytics_events; Type: ROW SECURITY; Schema: shop; Owner: -
@@ -8188,6 +8342,33 @@ GRANT UPDATE(key_version) ON TABLE cloudlab.subject_keys TO platform_worker;
 --
 
 GRANT UPDATE(updated_at) ON TABLE cloudlab.subject_keys TO platform_worker;
+
+--
+-- Name: TABLE tenant_keys; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.tenant_keys TO application_readonly;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.tenant_keys TO application_readwrite;
+GRANT SELECT,INSERT,UPDATE ON TABLE cloudlab.tenant_keys TO application_admin;
+GRANT SELECT ON TABLE cloudlab.tenant_keys TO platform_worker;
+
+--
+-- Name: COLUMN tenant_keys.wrapped_key; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(wrapped_key) ON TABLE cloudlab.tenant_keys TO platform_worker;
+
+--
+-- Name: COLUMN tenant_keys.key_version; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(key_version) ON TABLE cloudlab.tenant_keys TO platform_worker;
+
+--
+-- Name: COLUMN tenant_keys.updated_at; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT UPDATE(updated_at) ON TABLE cloudlab.tenant_keys TO platform_worker;
 
 --
 -- Name: TABLE tenant_local; Type: ACL; Schema: cloudlab; Owner: -

@@ -1,4 +1,4 @@
-"""`cloudlab key`: the master keys.
+"""`cloudlab key`: the master keys, and the keys of tenants.
 
 Standard: §9.1 Encryption at Rest
 """
@@ -6,7 +6,7 @@ Standard: §9.1 Encryption at Rest
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cloudlab import config as configuration
 from cloudlab.cli.terminal import Json, err, print_json, run
@@ -14,27 +14,37 @@ from cloudlab.crypto import Keyring
 from cloudlab.embedded import stack
 from cloudlab.errors import InvalidInput
 from cloudlab.events.subjects import rotate_master_key
+from cloudlab.platform import Platform
 from cloudlab.postgres.pool import Pools
+from cloudlab.shop import payment_methods, users
+from cloudlab.tenancy import fields, rotation
 
-app = typer.Typer(help="Change the master key that protects personal data.", no_args_is_help=True)
+app = typer.Typer(help="Change the keys that protect personal data.", no_args_is_help=True)
 
 
 @app.callback()
 def key() -> None:
-    """Change the master key that protects personal data."""
+    """Change the keys that protect personal data."""
 
 
-@app.command(epilog="Examples: cloudlab key rotate --new (embedded stack) · cloudlab key rotate")
+@app.command(epilog="Examples: cloudlab key rotate --new (embedded stack) · cloudlab key rotate --tenant acme")
 def rotate(
     new: Annotated[bool, typer.Option("--new", help="First make a new key for the embedded stack.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Keys in a transaction.")] = 500,
+    tenant: Annotated[
+        str | None, typer.Option(help="Make a new key for this tenant, and seal its fields anew.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Keys or rows in a transaction.")] = 500,
     as_json: Json = False,
 ) -> None:
-    """Wrap every person's key with the newest master key, while the shop works; interrupted, it is simply run again.
+    """Wrap every key with the newest master key, while the shop works; interrupted, it is simply run again.
 
     On servers of your own, first add a key with a higher version to [encryption] and restart every process. The old key
-    may be taken away when this has ended.
+    may be taken away when this has ended. With --tenant the tenant's own key is changed instead, and the fields of its
+    rows follow it.
     """
+    if tenant:
+        _rotate_tenant(tenant, batch_size, as_json=as_json)
+        return
     if new:
         if configuration.names_servers():
             raise InvalidInput("--new is for the embedded stack", hint="Add a key to [encryption] in cloudlab.toml.")
@@ -58,6 +68,7 @@ def rotate(
                         batch_size=batch_size,
                         progress=lambda count, task=task: bar.advance(task, count),
                     )
+                    wrapped[shard.name] += await fields.rewrap(pools, shard.urls.worker_url, keyring)
             return wrapped
 
     wrapped = run(work())
@@ -65,3 +76,30 @@ def rotate(
         print_json({"master_key_version": newest, "wrapped": wrapped})
     else:
         err.print(f"{sum(wrapped.values()):,} keys wrapped with master key {newest}", highlight=False)
+
+
+def _rotate_tenant(name: str, batch_size: int, *, as_json: bool) -> None:
+    async def work() -> tuple[int, int]:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=err) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def show(table: str, rows: int, total: int) -> None:
+                if table not in tasks:
+                    tasks[table] = bar.add_task(table, total=total)
+                bar.advance(tasks[table], rows)
+
+            async with Platform.open() as platform:
+                tenant = await platform.tenant(name)
+                return await rotation.rotate(
+                    lambda: platform.session(tenant),
+                    (users.SEALED, payment_methods.SEALED),
+                    batch_size=batch_size,
+                    progress=show,
+                )
+
+    number, moved = run(work())
+    if as_json:
+        print_json({"tenant": name, "key_number": number, "rows": moved})
+    else:
+        err.print(f"{moved:,} rows of {name} are sealed with its key {number}", highlight=False)

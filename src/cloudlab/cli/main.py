@@ -16,8 +16,10 @@ from cloudlab.cli import (
     key,
     migrate,
     partition,
+    pgbouncer,
     projection,
     saga,
+    security,
     status,
     tenant,
     terminal,
@@ -67,6 +69,8 @@ app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.add_typer(projection.app, name="projection")
 app.add_typer(saga.app, name="saga")
+app.add_typer(pgbouncer.app, name="pgbouncer")
+app.add_typer(security.app, name="security")
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ async def bring_up(
     state_dir: Path,
     *,
     shards: Sequence[tuple[str, str]] | None = None,
+    tls: bool | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Config:
     """Start the embedded stack and make it ready for tenants; nothing is changed when it is ready.
@@ -26,7 +27,7 @@ async def bring_up(
         EmbeddedError: A server could not be started.
         MigrationError: A migration was refused; the servers stay up.
     """
-    runtime = await stack.up(state_dir, shards=shards, progress=progress)
+    runtime = await stack.up(state_dir, shards=shards, tls=tls, progress=progress)
     await make_ready(runtime.config, progress=progress)
     return runtime.config
 

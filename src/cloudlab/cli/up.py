@@ -25,6 +25,14 @@ def up(
             show_default=False,
         ),
     ] = None,
+    tls: Annotated[
+        bool | None,
+        typer.Option(
+            "--tls/--no-tls",
+            help="Reach PostgreSQL by TLS, with certificates made here; as it was when not given.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start PostgreSQL, Valkey and ClickHouse on this machine, and migrate their databases.
@@ -38,10 +46,10 @@ def up(
     if Path(configuration.CONFIG_FILE).exists():
         err.print(f"{configuration.CONFIG_FILE} is here: the other commands will use the servers it names.")
     if as_json:
-        run(setup.bring_up(state_dir, shards=wanted))
+        run(setup.bring_up(state_dir, shards=wanted, tls=tls))
     else:
         with err.status("starting") as line:
-            run(setup.bring_up(state_dir, shards=wanted, progress=line.update))
+            run(setup.bring_up(state_dir, shards=wanted, tls=tls, progress=line.update))
     servers = run(stack.status(state_dir))
     if as_json:
         print_json({"state_dir": str(state_dir), "servers": [asdict(server) for server in servers]})

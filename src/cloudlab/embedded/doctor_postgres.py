@@ -177,7 +177,7 @@ def _warnings(facts: _Facts, names: str, limits: Limits, databases: int) -> list
     found: list[Diagnosis] = []
     if not facts.is_local and not facts.is_encrypted:
         text = f"connections to {names} cross a network unencrypted"
-        found.append(Diagnosis("postgres tls", "WARNING", text, "Add sslmode=verify-full to the URLs."))
+        found.append(Diagnosis("postgres tls", "CRITICAL", text, "Add sslmode=verify-full to the URLs."))
     if not facts.has_statements:
         remedy = "Add pg_stat_statements to shared_preload_libraries, restart, CREATE EXTENSION pg_stat_statements;"
         text = f"pg_stat_statements is missing ({names}): slow queries cannot be named"

@@ -13,6 +13,7 @@ import valkey.asyncio
 from valkey.exceptions import ResponseError, ValkeyError
 
 from cloudlab.embedded.diagnosis import Diagnosis
+from cloudlab.postgres.pool import is_local
 
 _TIMEOUT_SECONDS = 5.0
 
@@ -32,7 +33,7 @@ async def check_cache(url: str) -> list[Diagnosis]:
     try:
         info = await client.info("server")
         version = str(info.get("valkey_version") or info.get("redis_version"))
-        found = [_cache_version(version)]
+        found = [_cache_version(version), *plain("cache", url, ("rediss", "valkeys", "unix"))]
         try:
             settings = await client.config_get("*")
         except ResponseError as error:
@@ -46,6 +47,15 @@ async def check_cache(url: str) -> list[Diagnosis]:
         return [Diagnosis("cache", "CRITICAL", f"no answer: {error}", "Check [cache] url, and that the server runs.")]
     finally:
         await client.aclose()
+
+
+def plain(name: str, url: str, encrypted: tuple[str, ...]) -> list[Diagnosis]:
+    """Find fault with a URL that leads over a network by a scheme that is not one of the `encrypted` ones."""
+    parts = urlsplit(url)
+    if parts.scheme in encrypted or is_local(parts.hostname or ""):
+        return []
+    text = f"connections to {parts.hostname} cross a network unencrypted"
+    return [Diagnosis(f"{name} tls", "CRITICAL", text, f"Use {encrypted[0]}:// in [{name}] url.")]
 
 
 def _cache_version(version: str) -> Diagnosis:
@@ -105,7 +115,7 @@ def _analytics(url: str) -> list[Diagnosis]:
     with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
         row: dict[str, str | None] = json.loads(response.read())
     version, engine = str(row["version"]), row["engine"]
-    found = [Diagnosis("analytics version", "OK", f"ClickHouse {version}")]
+    found = [Diagnosis("analytics version", "OK", f"ClickHouse {version}"), *plain("analytics", url, ("https",))]
     if int(version.split(".")[0]) < 23:
         found = [Diagnosis("analytics version", "CRITICAL", f"ClickHouse {version} is older than 23", "Upgrade it.")]
     if not engine:

@@ -56,6 +56,11 @@ class Home:
         return self.state_dir / RUNTIME_FILE
 
     @property
+    def tls_dir(self) -> Path:
+        """The certificates of PostgreSQL."""
+        return self.data_dir / "postgres" / "tls"
+
+    @property
     def saved(self) -> Path:
         """Secrets, ports and shards: what must outlive the servers."""
         return self.data_dir / "stack.json"

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Protocol
 
-from cloudlab.embedded import clickhouse, postgres, postgres_logins, valkey
-from cloudlab.embedded.homes import Home
+from cloudlab.embedded import certificates, clickhouse, postgres, postgres_logins, valkey
+from cloudlab.embedded.accounts import Account
+from cloudlab.embedded.homes import Home, private, write_private
 from cloudlab.embedded.postgres import PostgresServer
 from cloudlab.embedded.postgres_binaries import find_binaries
+from cloudlab.embedded.postgres_settings import pg_hba_conf, tls_settings
 from cloudlab.embedded.processes import Identity, Mark
 from cloudlab.embedded.runtime import Saved, superuser_url
 
@@ -57,8 +59,20 @@ class Postgres:
             log=self._home.logs / "postgres.log",
             port=port,
             account=account,
+            settings=self._tls(account),
         )
         return server.mark, server.port
+
+    def _tls(self, account: Account | None) -> dict[str, str]:
+        """Make the certificates, and let nobody in without TLS but by the unix socket."""
+        if self._saved.tls is None:
+            return {}
+        write_private(self._data_dir / "pg_hba.conf", pg_hba_conf(tls=self._saved.tls), account)
+        if not self._saved.tls:
+            return {}
+        private(self._home.tls_dir, account)
+        certificates.ensure(self._home.tls_dir, account)
+        return tls_settings(self._home.tls_dir)
 
     def answers(self, mark: Mark, port: int) -> bool:
         """Wait while it recovers from a crash of one of its backends."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from cloudlab.embedded.certificates import CERTIFICATE, KEY
+
 _HEADER = "# Written at every start. Your own settings belong into ALTER SYSTEM: they win over these."
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -45,6 +47,27 @@ def postgresql_conf(socket_dir: Path, port: int, *, volatile: bool, more: Mappin
     where = {"port": str(port), "unix_socket_directories": _quoted(str(socket_dir), '"')}
     everything = _SETTINGS | (_VOLATILE if volatile else {}) | where | dict(more)
     return "\n".join([_HEADER, *(f"{name} = {_quoted(value, chr(39))}" for name, value in everything.items())]) + "\n"
+
+
+def tls_settings(folder: Path) -> dict[str, str]:
+    """Return what makes the server speak TLS with the certificates in a folder."""
+    return {
+        "ssl": "on",
+        "ssl_cert_file": str(folder / CERTIFICATE),
+        "ssl_key_file": str(folder / KEY),
+        "ssl_min_protocol_version": "TLSv1.2",
+    }
+
+
+def pg_hba_conf(*, tls: bool) -> str:
+    """Return the text of pg_hba.conf: a password for everybody, and with TLS no connection by TCP without it."""
+    host = "hostssl" if tls else "host"
+    rows = [
+        f"{kind} {database} all {address} scram-sha-256".replace("  ", " ")
+        for database in ("all", "replication")
+        for kind, address in (("local", ""), (host, "127.0.0.1/32"), (host, "::1/128"))
+    ]
+    return "\n".join(["# Written by `cloudlab up --tls` and `--no-tls`.", *rows, ""])
 
 
 def _quoted(value: str, mark: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cloudlab.config import MASTER_KEY_BYTES, Config, DatabaseUrls, ShardConfig
+from cloudlab.embedded import certificates
 from cloudlab.embedded.homes import Home, write_private
 from cloudlab.embedded.postgres_logins import APP, CONTROL_DATABASE, LOGINS, OWNER, READONLY, WORKER, check_shard
 from cloudlab.embedded.processes import Mark
@@ -45,11 +46,12 @@ class Runtime:
 
 @dataclass(slots=True)
 class Saved:
-    """What outlives the servers: secrets, the ports to prefer, the shards."""
+    """What outlives the servers: secrets, the ports to prefer, the shards, and whether TLS was asked for or refused."""
 
     secrets: dict[str, str] = field(repr=False)
     ports: dict[str, int]
     shards: list[tuple[str, str]]
+    tls: bool | None = None
 
     @classmethod
     def empty(cls) -> "Saved":
@@ -65,7 +67,7 @@ def load_saved(home: Home) -> Saved:
         return made
     try:
         raw: dict[str, Any] = json.loads(home.saved.read_text())
-        return Saved(raw["secrets"], raw["ports"], [(name, region) for name, region in raw["shards"]])
+        return Saved(raw["secrets"], raw["ports"], [(name, region) for name, region in raw["shards"]], raw.get("tls"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EmbeddedError(
             f"{home.saved} cannot be read: {error}",
@@ -113,6 +115,10 @@ def build(home: Home, saved: Saved, servers: Iterable[ServerRecord]) -> Runtime:
 
     def urls(database: str) -> DatabaseUrls:
         where = f"/{database}?host={quote(str(home.socket_dir), safe='')}&port={ports['postgres']}"
+        if saved.tls:
+            root = quote(str(home.tls_dir / certificates.CA), safe="")
+            verified = f"sslmode=verify-full&sslrootcert={root}&channel_binding=require"
+            where = f"/{database}?host=localhost&hostaddr=127.0.0.1&port={ports['postgres']}&{verified}"
         app, owner, worker, readonly = (
             f"postgresql://{login}:{saved.secrets[login]}@{where}" for login in (APP, OWNER, WORKER, READONLY)
         )

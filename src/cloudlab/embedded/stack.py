@@ -42,6 +42,7 @@ async def up(
     state_dir: Path,
     *,
     shards: Sequence[tuple[str, str]] | None = None,
+    tls: bool | None = None,
     progress: Callable[[str], None] | None = None,
     minimum_free_bytes: int = homes.MINIMUM_FREE_BYTES,
 ) -> Runtime:
@@ -53,6 +54,8 @@ async def up(
         state_dir: The folder of the stack; made if need be.
         shards: Name and region of each shard; by default those the stack has, at first us_east_001 and eu_west_001.
             Shards can be added, never removed.
+        tls: Reach PostgreSQL by TLS with certificates the stack makes, or by its unix socket; None leaves it as it is.
+            A change restarts PostgreSQL.
         progress: Told each step in a few words.
         minimum_free_bytes: Refuse to start with less free disk space than this.
 
@@ -65,24 +68,38 @@ async def up(
     await asyncio.to_thread(homes.create, home, minimum_free_bytes=minimum_free_bytes)
     with _explained(home):
         async with _locked(home):
-            return await _up(home, shards, progress)
+            return await _up(home, shards, tls, progress)
 
 
-async def _up(home: Home, shards: Sequence[tuple[str, str]] | None, progress: Callable[[str], None] | None) -> Runtime:
+async def _up(
+    home: Home,
+    shards: Sequence[tuple[str, str]] | None,
+    tls: bool | None,
+    progress: Callable[[str], None] | None,
+) -> Runtime:
     saved = runtime.load_saved(home)
-    ports, names = dict(saved.ports), list(saved.shards)
+    ports, names, was_tls = dict(saved.ports), list(saved.shards), saved.tls
     runtime.add_shards(saved, shards)
-    if not home.saved.exists() or names != saved.shards:
-        runtime.save(home, saved)
     recorded = runtime.recorded(home)
+    if tls is not None and tls != bool(was_tls):
+        # Stopped before it is written down: the next `up` starts it in the way that is written down then.
+        await _stop_postgres(home, recorded)
+        saved.tls = tls
+    if not home.saved.exists() or (names, was_tls) != (saved.shards, saved.tls):
+        runtime.save(home, saved)
     servers = await _all_running(parts.all_of(home, saved), saved, recorded, progress)
     saved.ports = {record.name: record.port for record in servers}
     if ports != saved.ports:
         runtime.save(home, saved)
     running = runtime.build(home, saved, servers)
-    if recorded != {record.name: record for record in servers} or names != saved.shards:
+    if (recorded, names, was_tls) != ({record.name: record for record in servers}, saved.shards, saved.tls):
         runtime.write(home, saved, running)
     return running
+
+
+async def _stop_postgres(home: Home, recorded: Mapping[str, ServerRecord]) -> None:
+    part = parts.Postgres(home, Saved.empty())
+    await asyncio.to_thread(part.stop, _running(part, recorded.get(part.name)))
 
 
 async def new_master_key(state_dir: Path) -> int:

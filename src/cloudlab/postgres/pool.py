@@ -36,7 +36,7 @@ def secure(url: str) -> str:
             "a database URL is malformed", hint="Write postgresql://user:password@host:port/db."
         ) from None
     host = str(parts.get("hostaddr") or parts.get("host") or "")
-    if "sslmode" not in parts and not _is_local(host):
+    if "sslmode" not in parts and not is_local(host):
         parts |= {"sslmode": "verify-full", "sslrootcert": parts.get("sslrootcert", "system")}
     return make_conninfo("", application_name=parts.pop("application_name", "cloudlab"), **parts)
 
@@ -47,7 +47,8 @@ def _where(url: str) -> str:
     return f"{parts.get('user')}@{parts.get('host') or 'localhost'}:{parts.get('port') or 5432}/{parts.get('dbname')}"
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Say whether a host of a connection string is this machine: a socket or a loopback address."""
     if not host or host.startswith(("/", "@")) or host == "localhost":
         return True
     try:
@@ -78,6 +79,7 @@ class Pools:
                 secure(url),
                 connection_class=Connection,
                 kwargs={"autocommit": True, "prepare_threshold": None},
+                configure=self._configure,
                 min_size=0,
                 max_size=self._limits.pool_max_size,
                 name=_where(url),
@@ -87,6 +89,9 @@ class Pools:
         pool = self._pools[url]
         await pool.open()
         return pool
+
+    async def _configure(self, connection: Connection) -> None:
+        connection.statements_max = self._limits.prepared_statements_max
 
     @asynccontextmanager
     async def connection(self, url: str) -> AsyncGenerator[Connection]:
@@ -158,11 +163,11 @@ def _has_hung_up(connection: Connection) -> bool:
 
 
 @asynccontextmanager
-async def ended(transaction: Transaction) -> AsyncGenerator[None]:
+async def ended(transaction: Transaction, *, tell_position: bool = False) -> AsyncGenerator[None]:
     """Commit when the block is left, roll back when it raises."""
     try:
         yield
-        await transaction.commit()
+        await transaction.commit(tell_position=tell_position)
     except BaseException:
         await transaction.rollback()
         raise

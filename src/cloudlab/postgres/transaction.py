@@ -11,6 +11,8 @@ import psycopg
 from cloudlab.errors import CommitUnknown
 from cloudlab.postgres.wire import Command, Connection, Result, command, exchange
 
+_POSITION = b"SELECT /* transaction.commit */ pg_current_wal_insert_lsn()::text"
+
 
 class Transaction:
     """A transaction on one connection: nothing is sent before the first statement, nothing is left open after the end.
@@ -25,6 +27,8 @@ class Transaction:
         self._opening = list(opening)
         self._unsent: list[Command] = []
         self._begun = False
+        self.rows_touched = 0
+        self.position = ""
 
     def __repr__(self) -> str:
         state = "open" if self._begun else "not begun"
@@ -41,10 +45,12 @@ class Transaction:
     async def execute(self, query: LiteralString, **params: object) -> Result:
         """Run one statement, in one round trip with everything queued before it."""
         self._unsent.append(command(self._connection, query, params, self._schema))
-        return (await self._flush())[-1]
+        result = (await self._flush())[-1]
+        self.rows_touched += result.row_count
+        return result
 
-    async def commit(self) -> None:
-        """Make it durable.
+    async def commit(self, *, tell_position: bool = False) -> None:
+        """Make it durable; with `tell_position`, `position` says how far the log was then, in the same round trip.
 
         Raises:
             CommitUnknown: The connection was lost while the server was committing.
@@ -52,13 +58,18 @@ class Transaction:
         if not self._begun and not self._unsent:
             return
         self._unsent.append(Command(b"COMMIT"))
+        if tell_position:
+            self._unsent.append(Command(_POSITION))
         try:
-            result = (await self._flush())[-1]
+            *_, result = results = await self._flush()
         except psycopg.OperationalError as error:
             if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
                 raise CommitUnknown() from error
             raise
         self._begun = False
+        if tell_position:
+            result = results[-2]
+            self.position = str(results[-1].tuples()[0][0])
         if result.raw.command_status != b"COMMIT":
             raise psycopg.errors.InFailedSqlTransaction("the transaction was rolled back: a statement in it had failed")
 

@@ -25,10 +25,10 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 from psycopg.waiting import Ready, Wait
 
+from cloudlab.config import PREPARED_STATEMENTS_MAX
+
 T = TypeVar("T")
 
-# What comes after so many is sent unprepared instead of filling the server's memory: about 10 kB each.
-_MOST_PREPARED = 1000
 # Types whose text needs no quotes in an array.
 _PLAIN = frozenset((UUID, int, Decimal, type(None)))
 _TEXTS = frozenset((str, type(None)))
@@ -36,13 +36,15 @@ _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(%))")
 
 
 class Connection(AsyncConnection[TupleRow]):
-    """A psycopg connection that remembers which statements the server has prepared for it."""
+    """A psycopg connection that remembers which statements the server has prepared for it, up to `statements_max`."""
 
     prepared: dict["Command", bytes]
+    statements_max: int
 
     def __init__(self, pgconn: PGconn, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  psycopg's own signature
         super().__init__(pgconn, *args, **kwargs)
         self.prepared = {}
+        self.statements_max = PREPARED_STATEMENTS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def _send(connection: Connection, commands: Sequence[Command]) -> dict[int, tupl
     new: dict[int, tuple[Command, bytes]] = {}
     for number, item in enumerate(commands):
         name = prepared.get(item)
-        if name is None and len(prepared) < _MOST_PREPARED:
+        if name is None and len(prepared) < connection.statements_max:
             name = prepared[item] = b"cl_%d" % len(prepared)
             new[number + len(new)] = (item, name)
             pgconn.send_prepare(name, item.sql)

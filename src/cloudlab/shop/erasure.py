@@ -106,8 +106,9 @@ async def _blank(s: Session, user_id: UUID) -> int:
         """
         UPDATE /* erasure.erase */ users
         SET email = erased_email(user_id), password_hash = '!', first_name = 'erased', last_name = 'erased',
-            phone_number = NULL, date_of_birth = NULL, is_active = false, email_verified = false,
-            deleted_at = coalesce(deleted_at, now()), user_version = user_version + 1
+            phone_number = NULL, phone_number_index = NULL, date_of_birth = NULL,
+            is_active = false, email_verified = false, deleted_at = coalesce(deleted_at, now()),
+            user_version = user_version + 1
         WHERE tenant_id = %(tenant_id)s::uuid AND user_id = %(user_id)s::uuid AND email <> erased_email(user_id)
         """,
         tenant_id=s.tenant_id,

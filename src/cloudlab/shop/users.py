@@ -1,20 +1,55 @@
 """User accounts.
 
-Standard: §2.2 Column Constraints, §8.2 Soft Deletion
+Telephone number and date of birth are sealed with a key of the tenant; a number can be found by its blind index.
+
+Standard: §2.2 Column Constraints, §8.2 Soft Deletion, §9.1 Encryption at Rest
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 from cloudlab.crypto import hash_password, verify_password
-from cloudlab.errors import Forbidden
+from cloudlab.errors import Forbidden, InvalidInput, NotFound
 from cloudlab.events import store as events
 from cloudlab.events.types import event
 from cloudlab.session import Session
+from cloudlab.tenancy import fields
+from cloudlab.tenancy.fields import Field
+from cloudlab.tenancy.rotation import SealedTable
 from cloudlab.values import Stream, uuid7
+
+PHONE = Field("users", "phone_number", "phone_number_index")
+BIRTH = Field("users", "date_of_birth")
+SEALED = SealedTable(
+    (PHONE, BIRTH),
+    count="""
+        SELECT /* users.SEALED */ count(*) FROM users
+        WHERE substring(phone_number FROM 1 FOR 4) <> %(newest)s::bytea
+           OR substring(date_of_birth FROM 1 FOR 4) <> %(newest)s::bytea
+        """,
+    read="""
+        SELECT /* users.SEALED */ user_id, phone_number, date_of_birth FROM users
+        WHERE user_id > %(after)s::uuid
+          AND (substring(phone_number FROM 1 FOR 4) <> %(newest)s::bytea
+               OR substring(date_of_birth FROM 1 FOR 4) <> %(newest)s::bytea)
+        ORDER BY tenant_id, user_id
+        LIMIT %(limit)s::integer
+        FOR UPDATE
+        """,
+    write="""
+        UPDATE /* users.SEALED */ users AS u
+        SET phone_number = n.phone_number, phone_number_index = n.phone_number_index, date_of_birth = n.date_of_birth
+        FROM unnest(%(ids)s::uuid[], %(phone_number)s::bytea[], %(phone_number_index)s::bytea[],
+                    %(date_of_birth)s::bytea[]) AS n (user_id, phone_number, phone_number_index, date_of_birth)
+        WHERE u.user_id = n.user_id
+        """,
+)
+_E164 = re.compile(r"\+?[1-9]\d{1,14}")
+_LEAST_AGE_YEARS = 13
 
 
 @event("UserRegistered")
@@ -52,6 +87,20 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """What is sealed of an account, opened."""
+
+    phone_number: str | None
+    date_of_birth: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class _SealedContact:
+    phone_number: bytes | None
+    date_of_birth: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Credentials:
     user_id: UUID
     password_hash: str
@@ -83,31 +132,135 @@ async def register(
     Raises:
         Duplicate: There is an account with this address.
         InvalidInput: A value breaks a constraint, whose name the message gives.
+        ConfigError: There is a telephone number or a date of birth, and no master key.
 
-    Cost: two round trips.
+    Cost: two round trips; one more with a telephone number or a date of birth.
     """
+    user_id = uuid7()
+    phone, phone_index, birth = await _sealed(s, user_id, phone_number, date_of_birth)
     user = await s.fetch_one(
         User,
         """
         INSERT /* users.register */ INTO users
-            (tenant_id, user_id, email, password_hash, role, first_name, last_name, phone_number, date_of_birth)
+            (tenant_id, user_id, email, password_hash, role, first_name, last_name, phone_number, phone_number_index,
+             date_of_birth)
         VALUES (%(tenant_id)s::uuid, %(user_id)s::uuid, %(email)s, %(password_hash)s, %(role)s::user_role,
-                %(first_name)s, %(last_name)s, %(phone_number)s, %(date_of_birth)s::date)
+                %(first_name)s, %(last_name)s, %(phone_number)s::bytea, %(phone_number_index)s::bytea,
+                %(date_of_birth)s::bytea)
         RETURNING user_id, email, role, first_name, last_name, is_active, email_verified, created_at
         """,
         tenant_id=s.tenant_id,
-        user_id=uuid7(),
+        user_id=user_id,
         email=email,
         password_hash=await asyncio.to_thread(hash_password, password) if password is not None else "!",
         role=role,
         first_name=first_name,
         last_name=last_name,
-        phone_number=phone_number,
-        date_of_birth=date_of_birth,
+        phone_number=phone,
+        phone_number_index=phone_index,
+        date_of_birth=birth,
     )
     registered = UserRegistered(user_id=user.user_id, role=user.role)
     await events.append(s, user.stream, [registered], expected_version=events.NEW)
     return user
+
+
+async def _sealed(
+    s: Session, user_id: UUID, phone_number: str | None, date_of_birth: date | None
+) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Check and seal: what the database cannot read it cannot check either. The values are never shown."""
+    if phone_number is None and date_of_birth is None:
+        return None, None, None
+    if phone_number is not None and not _E164.fullmatch(phone_number):
+        raise InvalidInput("users: the value breaks chk_phone_format", hint="Write it in E.164 form: +4930123456.")
+    if date_of_birth is not None and not _is_old_enough(date_of_birth):
+        raise InvalidInput("users: the value breaks chk_age_restriction")
+    keys = await fields.keys(s)
+    # Sealed as it is indexed: a rotation makes the index anew from what it opens.
+    phone = _canonical(phone_number) if phone_number else None
+    return (
+        keys.seal(PHONE, user_id, phone) if phone else None,
+        keys.index(PHONE, phone) if phone else None,
+        keys.seal(BIRTH, user_id, date_of_birth.isoformat()) if date_of_birth else None,
+    )
+
+
+def _canonical(phone_number: str) -> str:
+    return "+" + phone_number.lstrip("+")
+
+
+def _is_old_enough(born: date) -> bool:
+    today = datetime.now(UTC).date()
+    return (born.year + _LEAST_AGE_YEARS, born.month, born.day) <= (today.year, today.month, today.day)
+
+
+async def change_contact(
+    s: Session, user_id: UUID, *, phone_number: str | None = None, date_of_birth: date | None = None
+) -> None:
+    """Replace what is sealed of an account; None removes it. NotFound when there is no such account.
+
+    Raises:
+        InvalidInput: A value breaks a constraint, whose name the message gives.
+
+    Cost: one round trip, two when there is anything to seal.
+    """
+    phone, phone_index, birth = await _sealed(s, user_id, phone_number, date_of_birth)
+    changed = await s.execute(
+        """
+        UPDATE /* users.change_contact */ users
+        SET phone_number = %(phone_number)s::bytea, phone_number_index = %(phone_number_index)s::bytea,
+            date_of_birth = %(date_of_birth)s::bytea
+        WHERE tenant_id = %(tenant_id)s::uuid AND user_id = %(user_id)s::uuid AND deleted_at IS NULL
+        """,
+        tenant_id=s.tenant_id,
+        user_id=user_id,
+        phone_number=phone,
+        phone_number_index=phone_index,
+        date_of_birth=birth,
+    )
+    if not changed:
+        raise NotFound(f"there is no account {user_id}")
+
+
+async def contact(s: Session, user_id: UUID) -> Contact:
+    """Return what is sealed of an account; NotFound when there is none or it was deleted.
+
+    Raises:
+        InvariantBroken: A value was changed, or comes from another account or tenant.
+
+    Cost: two round trips.
+    """
+    found = await s.fetch_one(
+        _SealedContact,
+        """
+        SELECT /* users.contact */ phone_number, date_of_birth
+        FROM users
+        WHERE tenant_id = %(tenant_id)s::uuid AND user_id = %(user_id)s::uuid AND deleted_at IS NULL
+        """,
+        tenant_id=s.tenant_id,
+        user_id=user_id,
+    )
+    keys = await fields.keys(s, to_seal=False)
+    birth = keys.open(BIRTH, user_id, found.date_of_birth)
+    return Contact(keys.open(PHONE, user_id, found.phone_number), date.fromisoformat(birth) if birth else None)
+
+
+async def find_by_phone_number(s: Session, phone_number: str) -> list[User]:
+    """Return the accounts with this number, newest last: several people may share one. Cost: two round trips."""
+    keys = await fields.keys(s, to_seal=False)
+    return await s.fetch(
+        User,
+        """
+        SELECT /* users.find_by_phone_number */ user_id, email, role, first_name, last_name, is_active, email_verified,
+               created_at
+        FROM users
+        WHERE tenant_id = %(tenant_id)s::uuid AND phone_number_index = ANY (%(indexes)s::bytea[])
+          AND deleted_at IS NULL
+        ORDER BY user_id
+        """,
+        tenant_id=s.tenant_id,
+        indexes=keys.indexes(PHONE, _canonical(phone_number)),
+    )
 
 
 async def find(s: Session, user_id: UUID) -> User:

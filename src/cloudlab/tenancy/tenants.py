@@ -6,9 +6,11 @@ Standard: §4.1 Tenant-Specific Schemas, §4.2 Tenant Configuration
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from cloudlab.config import Config, ShardConfig
@@ -19,6 +21,7 @@ from cloudlab.schema import migrate
 from cloudlab.schema.files import Tree, load_tree
 from cloudlab.schema.places import SHOP_SCHEMA
 from cloudlab.tenancy import shards
+from cloudlab.tenancy.settings import TenantSettings, parse
 from cloudlab.values import uuid7
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,47}")
@@ -44,6 +47,14 @@ class Tenant:
     epoch: int
     is_active: bool
     state: str
+    pending: str | None = None
+    drop_after: datetime | None = None
+    stored_settings: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+    @property
+    def settings(self) -> TenantSettings:
+        """Its settings, as the directory had them when it was asked."""
+        return parse(self.stored_settings)
 
 
 async def find(pools: Pools, config: Config, name: str | UUID) -> Tenant:
@@ -68,7 +79,8 @@ async def list_all(pools: Pools, config: Config) -> list[Tenant]:
 async def _look_up(transaction: Transaction, name: str | UUID | None) -> list[Tenant]:
     query: LiteralString = """
         SELECT /* tenants.find */ t.tenant_id, t.tenant_name, t.schema_name, p.placement, s.region,
-               s.shard_name AS shard, p.epoch, t.is_active, p.state
+               s.shard_name AS shard, p.epoch, t.is_active, p.state, t.pending, t.drop_after,
+               t.settings AS stored_settings
         FROM cloudlab.tenants AS t
         JOIN cloudlab.placements AS p ON p.tenant_id = t.tenant_id
         JOIN cloudlab.shards AS s ON s.shard_id = p.shard_id
@@ -105,8 +117,7 @@ async def create(
         InvalidInput: The name or the placement is not acceptable.
         NotFound: No shard stands in that region.
     """
-    if not _NAME.fullmatch(name):
-        raise InvalidInput(f"{name!r} cannot name a tenant", hint="Use 1 to 48 of a-z, 0-9 and '-', a letter first.")
+    check_name(name)
     if placement not in set(Placement):
         raise InvalidInput(f"{placement!r} is not a placement", hint=f"Choose one of {', '.join(Placement)}.")
     await shards.register(pools, config)
@@ -118,6 +129,12 @@ async def create(
             tenant_id=tenant.tenant_id,
         )
     return await find(pools, config, tenant.tenant_id)
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name a tenant; InvalidInput says what can."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(f"{name!r} cannot name a tenant", hint="Use 1 to 48 of a-z, 0-9 and '-', a letter first.")
 
 
 def shard_config(config: Config, shard: str) -> ShardConfig:
@@ -145,6 +162,12 @@ async def _intend(pools: Pools, config: Config, name: str, region: str | None, p
             return _resumable(found[0], region, placement)
         shard_id, _, _ = await shards.choose(transaction, region)
         tenant_id = uuid7()
+        taken = await transaction.execute(
+            "SELECT /* tenants.create */ FROM cloudlab.tenants AS t WHERE t.schema_name = %(schema)s", schema=schema
+        )
+        if placement is Placement.SCHEMA and taken.row_count:
+            # Of a tenant that has been renamed since: its schema keeps the name.
+            schema = f"{schema[:46]}_{tenant_id.hex[-12:]}"
         await transaction.execute(
             """
             INSERT /* tenants.create */ INTO cloudlab.tenants (tenant_id, tenant_name, schema_name)

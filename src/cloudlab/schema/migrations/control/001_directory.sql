@@ -55,11 +55,16 @@ CREATE TABLE tenants (
     schema_name varchar(63) NOT NULL,
     is_active boolean DEFAULT true NOT NULL,
     settings jsonb DEFAULT '{}' NOT NULL,
+    pending varchar(20),
+    drop_after timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pk_tenants PRIMARY KEY (tenant_id),
     CONSTRAINT uq_tenants_tenant_name UNIQUE (tenant_name),
     CONSTRAINT chk_tenants_tenant_name_format CHECK (tenant_name ~ '^[a-z][a-z0-9-]{0,47}$'),
+    CONSTRAINT chk_tenants_settings_is_object CHECK (jsonb_typeof(settings) = 'object'),
+    CONSTRAINT chk_tenants_pending CHECK (pending IN ('suspend', 'resume', 'rename', 'drop')),
+    CONSTRAINT chk_tenants_dropped_is_not_active CHECK (drop_after IS NULL OR NOT is_active),
     CONSTRAINT chk_tenants_schema_name_format CHECK (schema_name ~ '^[a-z][a-z0-9_]*$')
 );
 COMMENT ON TABLE tenants IS 'Customers of the platform and their configuration';
@@ -68,6 +73,8 @@ COMMENT ON COLUMN tenants.tenant_name IS 'Name by which people and addresses cal
 COMMENT ON COLUMN tenants.schema_name IS 'Schema that holds its tables: the shared one, or its own';
 COMMENT ON COLUMN tenants.is_active IS 'Whether sessions may be opened for it';
 COMMENT ON COLUMN tenants.settings IS 'Tenant-specific configuration settings';
+COMMENT ON COLUMN tenants.pending IS 'What is intended and not yet done on the shard: suspend, resume, rename or drop; NULL when both agree';
+COMMENT ON COLUMN tenants.drop_after IS 'From when on its data may be deleted, NULL when no drop was asked for';
 COMMENT ON COLUMN tenants.created_at IS 'When the tenant was created';
 COMMENT ON COLUMN tenants.updated_at IS 'When this row last changed';
 

@@ -30,8 +30,9 @@ CREATE TABLE users (
     role user_role DEFAULT 'customer' NOT NULL,
     first_name varchar(100) NOT NULL,
     last_name varchar(100) NOT NULL,
-    phone_number varchar(20),
-    date_of_birth date,
+    phone_number bytea,
+    phone_number_index bytea,
+    date_of_birth bytea,
     is_active boolean DEFAULT true NOT NULL,
     email_verified boolean DEFAULT false NOT NULL,
     user_version integer DEFAULT 1 NOT NULL,
@@ -40,12 +41,14 @@ CREATE TABLE users (
     deleted_at timestamp with time zone,
     CONSTRAINT pk_users PRIMARY KEY (tenant_id, user_id),
     CONSTRAINT chk_email_format CHECK (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@.[:space:][:cntrl:]]+$'),
-    CONSTRAINT chk_phone_format CHECK (phone_number IS NULL OR phone_number ~ '^\+?[1-9]\d{1,14}$'),
-    -- Compared with the day of registration, not with today: a CHECK must give the same answer whenever it is asked.
-    CONSTRAINT chk_age_restriction CHECK
-        (date_of_birth IS NULL OR date_of_birth <= (created_at AT TIME ZONE 'UTC')::date - interval '13 years')
+    -- What is sealed the database cannot read: users.register keeps their formats. It refuses what is not sealed.
+    CONSTRAINT chk_users_phone_number_sealed CHECK (octet_length(phone_number) >= 34),
+    CONSTRAINT chk_users_phone_number_indexed CHECK
+        ((phone_number IS NULL) = (phone_number_index IS NULL) AND octet_length(phone_number_index) = 20),
+    CONSTRAINT chk_users_date_of_birth_sealed CHECK (octet_length(date_of_birth) = 43)
 );
 CREATE UNIQUE INDEX uq_users_email ON users (tenant_id, lower(email)) WHERE deleted_at IS NULL;
+CREATE INDEX idx_users_phone_number_index ON users (tenant_id, phone_number_index) WHERE phone_number_index IS NOT NULL;
 COMMENT ON TABLE users IS 'User accounts for customers, vendors, and administrators';
 COMMENT ON COLUMN users.tenant_id IS 'Tenant the account belongs to';
 COMMENT ON COLUMN users.user_id IS 'Unique identifier for the user account';
@@ -54,8 +57,9 @@ COMMENT ON COLUMN users.password_hash IS 'Salted scrypt hash, never plain text; 
 COMMENT ON COLUMN users.role IS 'What the account may do';
 COMMENT ON COLUMN users.first_name IS 'Given name';
 COMMENT ON COLUMN users.last_name IS 'Family name';
-COMMENT ON COLUMN users.phone_number IS 'Telephone number in E.164 form';
-COMMENT ON COLUMN users.date_of_birth IS 'Date of birth; at least 13 years before registration';
+COMMENT ON COLUMN users.phone_number IS 'Telephone number in E.164 form, sealed with a key of the tenant';
+COMMENT ON COLUMN users.phone_number_index IS 'Blind index of the telephone number: finds equal ones without reading them';
+COMMENT ON COLUMN users.date_of_birth IS 'Date of birth, at least 13 years before registration; sealed with a key of the tenant';
 COMMENT ON COLUMN users.is_active IS 'Whether the user account is active and can log in';
 COMMENT ON COLUMN users.email_verified IS 'Whether the user has verified their email address';
 COMMENT ON COLUMN users.user_version IS 'Version of the account, equal to that of its event stream';
@@ -94,6 +98,8 @@ CREATE TABLE user_payment_methods (
     provider_token varchar(255) NOT NULL,
     card_last_four varchar(4) NOT NULL,
     card_type varchar(50) NOT NULL,
+    holder_name bytea,
+    billing_address bytea,
     expiry_month integer NOT NULL,
     expiry_year integer NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -104,7 +110,9 @@ CREATE TABLE user_payment_methods (
     CONSTRAINT chk_user_payment_methods_last_four CHECK (card_last_four ~ '^\d{4}$'),
     CONSTRAINT chk_user_payment_methods_expiry_month CHECK (expiry_month BETWEEN 1 AND 12),
     CONSTRAINT chk_user_payment_methods_expiry_year CHECK (expiry_year BETWEEN 2000 AND 2199),
-    CONSTRAINT chk_user_payment_methods_token_is_no_card CHECK (provider_token !~ '^\d{12,19}$')
+    CONSTRAINT chk_user_payment_methods_token_is_no_card CHECK (provider_token !~ '^\d{12,19}$'),
+    CONSTRAINT chk_user_payment_methods_holder_name_sealed CHECK (octet_length(holder_name) >= 34),
+    CONSTRAINT chk_user_payment_methods_billing_address_sealed CHECK (octet_length(billing_address) >= 34)
 );
 CREATE INDEX idx_user_payment_methods_user_id ON user_payment_methods (tenant_id, user_id);
 COMMENT ON TABLE user_payment_methods IS 'Payment methods as the provider knows them; no card number is ever stored';
@@ -116,6 +124,8 @@ COMMENT ON COLUMN user_payment_methods.provider IS 'Payment provider that issued
 COMMENT ON COLUMN user_payment_methods.provider_token IS 'Token of the provider, worthless to anybody else';
 COMMENT ON COLUMN user_payment_methods.card_last_four IS 'Last four digits, for display';
 COMMENT ON COLUMN user_payment_methods.card_type IS 'Brand of the card, for display';
+COMMENT ON COLUMN user_payment_methods.holder_name IS 'Name on the card, sealed with a key of the tenant';
+COMMENT ON COLUMN user_payment_methods.billing_address IS 'Address of the bill, sealed with a key of the tenant';
 COMMENT ON COLUMN user_payment_methods.expiry_month IS 'Month in which it expires';
 COMMENT ON COLUMN user_payment_methods.expiry_year IS 'Year in which it expires';
 COMMENT ON COLUMN user_payment_methods.created_at IS 'When it was added';

@@ -1,0 +1,362 @@
+"""Sealed fields of rows: bound to their row, column and tenant, found by a blind index, gone with their key.
+
+Standard: §9.1 Encryption at Rest
+"""
+
+import asyncio
+import base64
+import json
+import re
+import subprocess
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from cloudlab.config import Config, load
+from cloudlab.crypto import Keyring, new_key
+from cloudlab.errors import ConfigError, Forbidden, InvalidInput, InvariantBroken, NotFound, TimedOut
+from cloudlab.platform import Platform
+from cloudlab.postgres.pool import Pools
+from cloudlab.session import Session
+from cloudlab.shop import erasure, payment_methods, users
+from cloudlab.shop.payment_methods import Card
+from cloudlab.tenancy import fields, rotation
+from cloudlab.tenancy.tenants import Tenant, shard_config
+from fixtures.commands import cloudlab, write_config
+from fixtures.pgbouncer import THROUGH_PGBOUNCER
+from fixtures.postgres import Cluster
+
+ROUTES = THROUGH_PGBOUNCER
+
+PHONE, BIRTH, HOLDER, ADDRESS = "+493012345678", date(1815, 12, 10), "Augusta Ada King", "12 St James's Square, London"
+CARD = Card("sandbox", "tok_1", "4242", "visa", 1, 2030)
+SEALED = (users.SEALED, payment_methods.SEALED)
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    return replace(config, master_keys={1: new_key()})
+
+
+async def register(s: Session, number: int = 0, phone: str = PHONE) -> UUID:
+    user = await users.register(
+        s, email=f"u{number}@acme.test", first_name="A", last_name="K", phone_number=phone, date_of_birth=BIRTH
+    )
+    await payment_methods.keep(s, user.user_id, CARD, holder_name=HOLDER, billing_address=ADDRESS)
+    return user.user_id
+
+
+@pytest.fixture
+async def ada(platform: Platform, acme: Tenant) -> UUID:
+    async with platform.session(acme) as s:
+        return await register(s)
+
+
+async def raw(s: Session, user_id: UUID) -> tuple[bytes, bytes, bytes]:
+    (row,) = await s.fetch_tuples(
+        "SELECT phone_number, phone_number_index, date_of_birth FROM users WHERE user_id = %(u)s::uuid", u=user_id
+    )
+    return row
+
+
+async def test_what_is_sealed_is_opened_and_found(platform: Platform, acme: Tenant, ada: UUID):
+    async with platform.session(acme, readonly=True) as s:
+        assert await users.contact(s, ada) == users.Contact(PHONE, BIRTH)
+        assert [user.user_id for user in await users.find_by_phone_number(s, PHONE)] == [ada]
+        assert [user.user_id for user in await users.find_by_phone_number(s, PHONE.lstrip("+"))] == [ada]
+        assert await users.find_by_phone_number(s, "+4930") == []
+        (saved,) = await payment_methods.list_for_user(s, ada)
+    assert (saved.card, saved.holder_name, saved.billing_address) == (CARD, HOLDER, ADDRESS)
+
+
+async def test_a_contact_is_changed_and_removed(platform: Platform, acme: Tenant, ada: UUID):
+    async with platform.session(acme) as s:
+        await users.change_contact(s, ada, phone_number="+4917")
+        assert await users.contact(s, ada) == users.Contact("+4917", None)
+        await users.change_contact(s, ada)
+        assert await users.contact(s, ada) == users.Contact(None, None)
+        with pytest.raises(NotFound):
+            await users.change_contact(s, s.tenant_id)
+
+
+@pytest.mark.parametrize(
+    ("phone", "born", "constraint"),
+    [("0049", None, "chk_phone_format"), (None, datetime.now(UTC).date(), "chk_age_restriction")],
+)
+async def test_the_formats_hold_although_the_database_cannot_read_them(
+    platform: Platform, acme: Tenant, phone: str | None, born: date | None, constraint: str
+):
+    with pytest.raises(InvalidInput, match=constraint):
+        async with platform.session(acme) as s:
+            await users.register(
+                s, email="a@b.test", first_name="A", last_name="B", phone_number=phone, date_of_birth=born
+            )
+
+
+async def test_the_database_refuses_what_is_not_sealed(platform: Platform, acme: Tenant, ada: UUID):
+    for column, text in (("phone_number", PHONE), ("date_of_birth", "1815-12-10"), ("phone_number_index", PHONE)):
+        with pytest.raises(InvalidInput, match="chk_users"):
+            async with platform.session(acme) as s:
+                if column == "phone_number":
+                    await s.execute("UPDATE users SET phone_number = convert_to(%(v)s, 'UTF8')", v=text)
+                elif column == "date_of_birth":
+                    await s.execute("UPDATE users SET date_of_birth = convert_to(%(v)s, 'UTF8')", v=text)
+                else:
+                    await s.execute("UPDATE users SET phone_number_index = convert_to(%(v)s, 'UTF8')", v=text)
+    with pytest.raises(InvalidInput, match="token_is_no_card"):
+        async with platform.session(acme) as s:
+            await payment_methods.keep(s, ada, replace(CARD, token="4242424242424242"))
+
+
+async def test_a_value_moved_to_another_row_or_column_is_refused(platform: Platform, acme: Tenant, ada: UUID):
+    async with platform.session(acme) as s:
+        eve = await register(s, 1, "+4917")
+        phone, index, birth = await raw(s, ada)
+        await s.execute("UPDATE users SET phone_number = %(p)s::bytea WHERE user_id = %(u)s::uuid", p=phone, u=eve)
+        with pytest.raises(InvariantBroken, match=r"not made for field .* users phone_number"):
+            await users.contact(s, eve)
+    async with platform.session(acme) as s:
+        await s.execute(
+            "UPDATE user_payment_methods SET holder_name = billing_address, billing_address = holder_name"
+            " WHERE user_id = %(u)s::uuid",
+            u=ada,
+        )
+        with pytest.raises(InvariantBroken):
+            await payment_methods.list_for_user(s, ada)
+    assert len({phone, index, birth}) == 3
+
+
+async def test_a_value_moved_to_another_tenant_is_refused(platform: Platform, acme: Tenant, ada: UUID):
+    rival = await platform.create_tenant("rival", region="eu-west-1")
+    async with platform.session(acme) as s:
+        phone, index, _ = await raw(s, ada)
+    async with platform.session(rival) as s:
+        eve = await register(s, 1)
+        assert (await raw(s, eve))[1] != index
+        await s.execute("UPDATE users SET phone_number = %(p)s::bytea WHERE user_id = %(u)s::uuid", p=phone, u=eve)
+        with pytest.raises(InvariantBroken):
+            await users.contact(s, eve)
+    # Nor does it help to bring the key along: a wrapped key is bound to its tenant as well.
+    async with platform.session(acme) as s:
+        ((key,),) = await s.fetch_tuples("SELECT wrapped_key FROM tenant_keys")
+    async with platform.session(rival) as s:
+        await s.execute("UPDATE tenant_keys SET wrapped_key = %(k)s::bytea", k=key)
+        with pytest.raises(InvariantBroken, match="tenant key"):
+            await users.contact(s, eve)
+
+
+async def test_a_changed_byte_is_noticed(platform: Platform, acme: Tenant, ada: UUID):
+    async with platform.session(acme) as s:
+        await s.execute("UPDATE users SET phone_number = set_byte(phone_number, 20, get_byte(phone_number, 20) # 1)")
+        with pytest.raises(InvariantBroken):
+            await users.contact(s, ada)
+
+
+async def test_a_dump_shows_no_sealed_field(platform: Platform, postgres: Cluster, acme: Tenant, ada: UUID):
+    database = str(conninfo_to_dict(shard_config(platform.config, acme.shard).urls.owner_url)["dbname"])
+    dump = subprocess.run(
+        [postgres.binaries.program("pg_dump"), postgres.url(database, "postgres")],
+        env=postgres.binaries.environment(), capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert str(ada) in dump
+    for clear in (PHONE, PHONE.lstrip("+"), BIRTH.isoformat(), HOLDER, ADDRESS):
+        assert clear not in dump
+        assert clear.encode().hex() not in dump
+    assert not any(key.hex() in dump for key in platform.config.master_keys.values())
+
+
+async def test_an_erased_key_is_erased_data(platform: Platform, acme: Tenant, ada: UUID):
+    async with platform.session(acme) as s:
+        assert await fields.erase(s) == 1
+    async with platform.session(acme) as s:
+        assert await users.contact(s, ada) == users.Contact(None, None)
+        assert await users.find_by_phone_number(s, PHONE) == []
+        assert (await payment_methods.list_for_user(s, ada))[0].holder_name is None
+    with pytest.raises(Forbidden, match="erased"):
+        async with platform.session(acme) as s:
+            await register(s, 1)
+    with pytest.raises(Forbidden, match="erased"):
+        await rotation.rotate(lambda: platform.session(acme), SEALED)
+    with pytest.raises(Forbidden, match="cannot have a key again"):
+        async with platform.session(acme) as s:
+            await s.execute("UPDATE tenant_keys SET wrapped_key = '\\x01', key_version = 1, erased_at = NULL")
+
+
+async def test_erasing_a_person_removes_what_was_sealed(platform: Platform, acme: Tenant, ada: UUID):
+    async with platform.session(acme) as s:
+        await erasure.erase(s, ada)
+        assert await raw(s, ada) == (None, None, None)
+        assert await payment_methods.list_for_user(s, ada) == []
+
+
+async def test_without_a_master_key_nothing_is_sealed_and_the_rest_works(config: Config):
+    async with Platform.open(replace(config, master_keys={})) as platform:
+        acme = await platform.create_tenant("acme")
+        async with platform.session(acme) as s:
+            await users.register(s, email="a@b.test", first_name="A", last_name="B")
+        with pytest.raises(ConfigError, match="no master key"):
+            async with platform.session(acme) as s:
+                await register(s, 1)
+
+
+async def test_a_kms_hands_out_the_master_key(config: Config):
+    key = new_key()
+
+    class Vault:
+        async def load(self) -> dict[int, bytes]:
+            return {7: key}
+
+    async with Platform.open(replace(config, master_keys={}), master_keys=Vault()) as platform:
+        acme = await platform.create_tenant("acme")
+        async with platform.session(acme) as s:
+            ada = await register(s)
+        async with platform.session(acme) as s:
+            assert await s.fetch_tuples("SELECT key_version FROM tenant_keys") == [(7,)]
+            assert (await users.contact(s, ada)).phone_number == PHONE
+
+
+def test_master_keys_stand_in_a_file_of_their_own(tmp_path: Path):
+    (tmp_path / "keys.toml").write_text(f'1 = "{"A" * 43}="\n')
+    (tmp_path / "cloudlab.toml").write_text(
+        f'[encryption]\nkeys_file = "{tmp_path / "keys.toml"}"\n[cache]\nurl = "c"\n[analytics]\nurl = "a"\n'
+        '[control]\napp_url = "a"\nowner_url = "a"\nworker_url = "a"\nreadonly_url = "a"\n'
+        '[[shards]]\nname = "s"\nregion = "r"\napp_url = "a"\nowner_url = "a"\nworker_url = "a"\nreadonly_url = "a"\n'
+    )
+    assert dict(load(tmp_path / "cloudlab.toml", environ={}).master_keys) == {1: bytes(32)}
+    (tmp_path / "keys.toml").write_text('1 = "secret')
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "cloudlab.toml", environ={})
+    assert "secret" not in str(refused.value)
+
+
+async def test_the_master_key_is_changed_under_the_tenants_keys(
+    config: Config, platform: Platform, acme: Tenant, ada: UUID
+):
+    both = Keyring({**config.master_keys, 2: new_key()})
+    url = shard_config(config, acme.shard).urls.worker_url
+    async with Pools(config.limits) as pools:
+        assert await fields.rewrap(pools, url, both, batch_size=1) == 1
+        assert await fields.rewrap(pools, url, both) == 0
+    with pytest.raises(ConfigError, match="master key 2"):
+        async with platform.session(acme) as s:
+            await users.contact(s, ada)
+
+
+def opening(platform: Platform, tenant: Tenant) -> AbstractAsyncContextManager[Session]:
+    return platform.session(tenant)
+
+
+async def test_a_rotation_under_concurrent_writes_loses_nothing(platform: Platform, acme: Tenant):
+    made: dict[UUID, str] = {}
+    async with platform.session(acme) as s:
+        for number in range(60):
+            made[await register(s, number, f"+4930{number}")] = f"+4930{number}"
+    stopped = asyncio.Event()
+
+    async def write(worker: int) -> None:
+        number = 0
+        while not stopped.is_set():
+            phone = f"+49{worker}77{number}"
+            async with platform.session(acme) as s:
+                if number % 2:
+                    user_id = list(made)[number % len(made)]
+                    await users.change_contact(s, user_id, phone_number=phone, date_of_birth=BIRTH)
+                else:
+                    user_id = await register(s, 1000 * worker + number, phone)
+            made[user_id] = phone
+            assert [user.user_id async for user in found(phone, user_id)] == [user_id]
+            number += 1
+
+    async def found(phone: str, wanted: UUID):
+        async with platform.session(acme, readonly=True) as s:
+            for user in await users.find_by_phone_number(s, phone):
+                if user.user_id == wanted:
+                    yield user
+
+    writers = [asyncio.create_task(write(worker)) for worker in (1,)]
+    seen: list[tuple[str, int, int]] = []
+    for wanted in (2, 3):
+        number, moved = await rotation.rotate(
+            lambda: opening(platform, acme), SEALED, batch_size=7, progress=lambda *told: seen.append(told)
+        )
+        assert number == wanted
+        assert moved >= 60
+    stopped.set()
+    await asyncio.gather(*writers)
+    assert len(made) > 60
+    assert {name for name, _, _ in seen} == {"users", "user_payment_methods"}
+    async with platform.session(acme, readonly=True) as s:
+        for user_id, phone in made.items():
+            assert await users.contact(s, user_id) == users.Contact(phone, BIRTH)
+            assert user_id in {user.user_id for user in await users.find_by_phone_number(s, phone)}
+        left = await s.fetch_tuples(
+            """
+            SELECT DISTINCT substring(phone_number FROM 1 FOR 4), substring(phone_number_index FROM 1 FOR 4) FROM users
+            """
+        )
+    assert left == [(b"\0\0\0\3", b"\0\0\0\3")]
+
+
+async def test_a_rotation_that_broke_off_goes_on_with_its_key(platform: Platform, acme: Tenant):
+    async with platform.session(acme) as s:
+        made = [await register(s, number, f"+4930{number}") for number in range(10)]
+
+    class Stopped(Exception):
+        pass
+
+    def stop(table: str, rows: int, total: int) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        await rotation.rotate(lambda: platform.session(acme), SEALED, batch_size=4, progress=stop)
+    async with platform.session(acme, readonly=True) as s:
+        # Both keys are in use, and everything is found and read.
+        for number, user_id in enumerate(made):
+            assert await users.contact(s, user_id) == users.Contact(f"+4930{number}", BIRTH)
+            assert len(await users.find_by_phone_number(s, f"+4930{number}")) == 1
+    # 4 of 10 users had been done: 6 of them and 10 payment methods were left.
+    assert await rotation.rotate(lambda: platform.session(acme), SEALED) == (2, 16)
+    assert await rotation.rotate(lambda: platform.session(acme), SEALED) == (3, 20)
+
+
+async def test_a_rotation_waits_for_who_knows_only_the_old_key(platform: Platform, acme: Tenant, ada: UUID):
+    async with platform.session(acme) as s:
+        await users.contact(s, ada)
+        with pytest.raises(TimedOut, match="was open for"):
+            await rotation.rotate(lambda: platform.session(acme), SEALED, wait_seconds=0.2)
+        # Meanwhile nobody was kept from working.
+        async with platform.session(acme) as other:
+            await register(other, 1)
+    assert (await rotation.rotate(lambda: platform.session(acme), SEALED))[0] == 2
+
+
+async def test_the_command_rotates_a_tenants_key(platform: Platform, acme: Tenant, ada: UUID, tmp_path: Path):
+    write_config(platform.config, tmp_path)
+    key = base64.b64encode(platform.config.master_keys[1]).decode()
+    done = cloudlab(tmp_path, "key", "rotate", "--tenant", "acme", "--json", CLOUDLAB_MASTER_KEY=key)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"tenant": "acme", "key_number": 2, "rows": 2}
+    async with platform.session(acme) as s:
+        assert (await users.contact(s, ada)).phone_number == PHONE
+
+
+def test_every_sealed_column_is_a_bytea_that_a_rotation_knows(postgres: Cluster, config: Config):
+    owner = shard_config(config, "eu_west_001").urls.owner_url
+    with psycopg.connect(owner) as conn:
+        sealed = conn.execute(
+            """
+            SELECT c.relname, a.attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+            WHERE c.relnamespace = 'shop'::regnamespace AND a.attnum > 0
+              AND col_description(c.oid, a.attnum) ~ 'sealed with a key of the tenant'
+            """
+        ).fetchall()
+    assert {tuple(row) for row in sealed} == {(field.table, field.column) for table in SEALED for field in table.fields}
+    for table in SEALED:
+        for statement in (table.count, table.read, table.write):
+            assert all(re.search(rf"\b{field.column}\b", statement) for field in table.fields)
