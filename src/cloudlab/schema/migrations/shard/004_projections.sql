@@ -40,7 +40,6 @@ CREATE TABLE projection_checkpoints (
     CONSTRAINT fk_projection_checkpoints_projection_name FOREIGN KEY (projection_name)
         REFERENCES projections (projection_name) ON DELETE CASCADE,
     CONSTRAINT chk_projection_checkpoints_lane_not_negative CHECK (lane >= 0),
-    CONSTRAINT chk_projection_checkpoints_position_not_negative CHECK (event_position >= 0),
     CONSTRAINT chk_projection_checkpoints_attempts_not_negative CHECK (failed_attempts >= 0)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE projection_checkpoints IS 'How far each lane of each projection has read the feed, and which worker has it';
@@ -123,8 +122,10 @@ BEGIN
     IF NOT FOUND THEN
         INSERT INTO projections (projection_name, lane_count) VALUES (p_name, p_lanes) ON CONFLICT DO NOTHING;
         SELECT p.lane_count INTO v_lanes FROM projections p WHERE p.projection_name = p_name;
-        INSERT INTO projection_checkpoints (projection_name, lane)
-        SELECT p_name, n FROM generate_series(0, v_lanes - 1) AS n ON CONFLICT DO NOTHING;
+        -- Below 0 stands the history of tenants that have moved here.
+        INSERT INTO projection_checkpoints (projection_name, lane, event_position)
+        SELECT p_name, n, least(0, (SELECT min(e.event_position) - 1 FROM events e))
+        FROM generate_series(0, v_lanes - 1) AS n ON CONFLICT DO NOTHING;
     END IF;
     IF v_lanes <> p_lanes THEN
         RAISE EXCEPTION 'projection % has % lanes here, not %', p_name, v_lanes, p_lanes
@@ -375,7 +376,8 @@ CREATE FUNCTION enter_read_model(p_tenant_id uuid) RETURNS text
 DECLARE
     v_schema text;
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(20541, hashtext(p_tenant_id::text));
+    -- Not the lock of the sessions: a move stops those first, and then waits for the readers.
+    PERFORM pg_advisory_xact_lock_shared(20544, hashtext(p_tenant_id::text));
     SELECT t.schema_name INTO v_schema FROM tenant_local t
     WHERE t.tenant_id = p_tenant_id AND t.state IN ('open', 'suspended');
     PERFORM set_config('app.current_tenant_id', CASE WHEN FOUND THEN p_tenant_id::text ELSE '' END, true),

@@ -163,6 +163,7 @@ DECLARE
     v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
     v_table constant regclass := to_regclass('cloudlab.' || quote_ident(v_name));
 BEGIN
+    PERFORM refuse_while_moving();
     LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
     -- Between its parents the table stands alone: it must let in whom they let in, and nobody else.
     IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = v_table) THEN
@@ -198,6 +199,7 @@ CREATE FUNCTION restore_event_archive(p_month date) RETURNS void
 DECLARE
     v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
 BEGIN
+    PERFORM refuse_while_moving();
     LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('ALTER TABLE cloudlab.events_archive DETACH PARTITION cloudlab.%I', v_name);
     EXECUTE format('ALTER TABLE cloudlab.events ATTACH PARTITION cloudlab.%I FOR VALUES FROM (%L) TO (%L)',

@@ -70,6 +70,8 @@ DECLARE
     v_table text;
     v_reader text;
 BEGIN
+    -- A move counts on the tables and checkpoints that are there: the two exclude each other.
+    PERFORM refuse_while_moving();
     PERFORM register_projection(p_name || '@rebuild', p_lanes);
     FOR v_schema IN SELECT s FROM tenant_schemas() AS s WHERE cardinality(p_tables) > 0 LOOP
         v_copy := shadow_schema(v_schema, p_name);

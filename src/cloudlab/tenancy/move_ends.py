@@ -1,0 +1,234 @@
+"""The connections of a move, the chase of a copy after its original, and the flip.
+
+Standard: §7.2 Tenant-Based Sharding
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+
+from cloudlab.errors import Conflict
+from cloudlab.postgres.wire import Connection
+from cloudlab.schema.targets import SHOP_SCHEMA
+from cloudlab.tenancy import move_places
+from cloudlab.tenancy.move_log import ChangeLog, Key
+from cloudlab.tenancy.move_rows import Applier, Route, compare_keys, connect, write_mark
+from cloudlab.tenancy.move_tables import Table, discover
+from cloudlab.tenancy.moves import Move
+
+Suspects = Mapping[Table, set[Key]]
+_STATES = ("open", "suspended")
+
+
+class Ends:
+    """Connections of the owner to both ends of a move, each of which sees the rows of its tenant only."""
+
+    source: Connection
+    target: Connection
+
+    def __init__(self, source_url: str, target_url: str, move: Move) -> None:
+        self._source_url = source_url
+        self._target_url = target_url
+        self.move = move
+
+    async def __aenter__(self) -> Self:
+        self.source = await self.another_source()
+        try:
+            self.target = await self.another_target()
+        except BaseException:
+            await self.source.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.source.close()
+        await self.target.close()
+
+    async def another_source(self) -> Connection:
+        """Open one more connection to the source."""
+        return await connect(self._source_url, self.move.tenant_id)
+
+    async def another_target(self) -> Connection:
+        """Open one more connection to the target, in which no trigger fires."""
+        return await connect(self._target_url, self.move.tenant_id, writes_copies=True)
+
+    async def tables(self) -> list[Table]:
+        """Return the tables that move."""
+        return await discover(self.source, self.move.source_schema, platform=self.move.changes_shard)
+
+    async def target_tables(self) -> list[Table]:
+        """Return the tables of the target that they go to."""
+        return await discover(self.target, self.move.target_schema, platform=self.move.changes_shard)
+
+    async def route(self) -> Route:
+        """Return from where to where the rows go."""
+        shifts = await move_places.shifts(self.target, self.move)
+        return Route(self.move.tenant_id, self.move.move_id, self.move.target_schema, shifts)
+
+    async def clear_target(self) -> None:
+        """Delete what the target has of the tenant: an earlier stay, or a copy that is not wanted any more.
+
+        Raises:
+            Conflict: The tenant is served there.
+        """
+        local, move = await move_places.home(self.target, self.move), self.move
+        if local and local.state in _STATES and (move.changes_shard or local.schema_name == move.target_schema):
+            raise Conflict(f"tenant {move.tenant_name} is served by {move.target} already")
+        await self._clear(self.target, move.target_schema)
+        if move.changes_shard:
+            await self.target.execute(
+                """
+                DELETE /* move_ends.clear_target */ FROM cloudlab.tenant_local
+                WHERE tenant_id = %s AND state = 'importing'
+                """,
+                [move.tenant_id],
+            )
+
+    async def _clear(self, conn: Connection, schema: str) -> int:
+        tables = await discover(conn, schema, platform=self.move.changes_shard)
+        if self.move.changes_shard:
+            await move_places.purge_archive(conn)
+        return await move_places.purge(conn, schema, tables, drop_schema=schema != SHOP_SCHEMA)
+
+
+async def clear_source(url: str, move: Move) -> int:
+    """Delete at the source what was moved away, unless the tenant is back there; return how many rows."""
+    ends = Ends(url, url, move)
+    async with await ends.another_target() as conn:
+        local = await move_places.home(conn, move)
+        is_back = local is not None and (
+            local.state != "moved" if move.changes_shard else local.schema_name == move.source_schema
+        )
+        return 0 if is_back else await ends._clear(conn, move.source_schema)  # pyright: ignore[reportPrivateUsage]
+
+
+@dataclass(frozen=True, slots=True)
+class Chase:
+    """A copy that runs after its original."""
+
+    ends: Ends
+    route: Route
+    tables: Sequence[Table]
+    log: ChangeLog
+    applier: Applier
+
+    async def to_mark(self, seconds: float) -> None:
+        """Wait until the log has told every commit before now. TimeoutError when it has not in so many seconds."""
+        mark = uuid4().hex
+        passed = self.log.expect(mark)
+        await write_mark(self.ends.source, mark)
+        await self.log.passed(passed, seconds)
+
+    async def apply(self) -> int:
+        """Bring the copy up to date with what the log has told so far; return how many keys that were."""
+        taken, place = self.log.take()
+        try:
+            count = await self.applier.apply(self.ends.source, self.ends.target, taken)
+        except psycopg.errors.UniqueViolation:
+            # A row was read that took over what another had; that it gave it up will be told.
+            self.log.give_back(taken)
+            await self.to_mark(10.0)
+            return await self.apply()
+        except BaseException:
+            self.log.give_back(taken)
+            raise
+        self.log.confirm(place)
+        return count
+
+    async def still_differ(self, suspects: Suspects) -> dict[Table, set[Key]]:
+        """Return those of the suspects that differ now."""
+        found = {
+            table: await compare_keys(self.ends.source, self.ends.target, self.route, table, keys)
+            for table, keys in suspects.items()
+        }
+        return {table: keys for table, keys in found.items() if keys}
+
+
+async def measure(ends: Ends, tables: Sequence[Table]) -> tuple[int, int]:
+    """Count the tenant's rows and their bytes. Cost: reads all of them."""
+    rows = size = 0
+    for table in tables:
+        found = await ends.source.execute(
+            sql.SQL(
+                "SELECT /* move_ends.measure */ count(*), coalesce(sum(pg_column_size(t.*)), 0)::bigint FROM {}"
+                " WHERE t.tenant_id = {}"
+            ).format(table.source(), sql.Literal(str(ends.move.tenant_id)))
+        )
+        counted, bytes_ = await found.fetchone() or (0, 0)
+        rows, size = rows + counted, size + bytes_
+    return rows, size
+
+
+async def flip(holder: Connection, move: Move) -> None:
+    """Let the source say that the tenant lives elsewhere: the point of no return, in the caller's transaction.
+
+    Raises:
+        Conflict: The source does not serve the tenant at the epoch before.
+    """
+    found = await holder.execute(
+        """
+        SELECT /* move_ends.flip */ t.state, coalesce(pg_sequence_last_value('cloudlab.event_position'), 0)
+        FROM cloudlab.tenant_local AS t WHERE t.tenant_id = %s AND t.epoch = %s FOR UPDATE
+        """,
+        [move.tenant_id, move.epoch - 1],
+    )
+    state, last = await found.fetchone() or ("", 0)
+    if state not in _STATES:
+        raise Conflict(f"{move.source} does not serve tenant {move.tenant_name} at epoch {move.epoch - 1} any more")
+    await holder.execute(
+        """
+        UPDATE /* move_ends.flip */ cloudlab.tenant_local
+        SET epoch = %(epoch)s, state = CASE WHEN %(leaves)s THEN 'moved' ELSE state END,
+            schema_name = CASE WHEN %(leaves)s THEN schema_name ELSE %(schema)s END,
+            moved_to = CASE WHEN %(leaves)s THEN %(place)s END
+        WHERE tenant_id = %(tenant)s
+        """,
+        {
+            "tenant": move.tenant_id,
+            "epoch": move.epoch,
+            "leaves": move.changes_shard,
+            "schema": move.target_schema,
+            "place": f"{move.target} {move.target_schema}",
+        },
+    )
+    await holder.execute(
+        """
+        UPDATE /* move_ends.flip */ cloudlab.tenant_transfers SET progress = %s::jsonb
+        WHERE tenant_id = %s AND move_id = %s AND direction = 'out'
+        """,
+        [json.dumps({"state": state, "last_position": last}), move.tenant_id, move.move_id],
+    )
+
+
+async def last_words(source: Connection, move: Move) -> tuple[str, int]:
+    """Return what the source said when it flipped: the tenant's state, and the last position of its events."""
+    found = await source.execute(
+        """
+        SELECT /* move_ends.last_words */ t.progress ->> 'state', (t.progress ->> 'last_position')::bigint
+        FROM cloudlab.tenant_transfers AS t WHERE t.tenant_id = %s AND t.move_id = %s AND t.direction = 'out'
+        """,
+        [move.tenant_id, move.move_id],
+    )
+    state, last = await found.fetchone() or (None, None)
+    return state or "open", last or 0
+
+
+async def open_target(target: Connection, move: Move, state: str, last_position: int) -> None:
+    """Let the target serve the tenant, its events going on above those of the source. May be repeated."""
+    if not move.changes_shard:
+        return
+    async with target.transaction():
+        await target.execute("SELECT /* move_ends.open */ cloudlab.raise_event_position(%s)", [last_position])
+        await target.execute(
+            """
+            UPDATE /* move_ends.open */ cloudlab.tenant_local SET state = %s
+            WHERE tenant_id = %s AND epoch = %s AND state = 'importing'
+            """,
+            [state, move.tenant_id, move.epoch],
+        )
+        await target.execute("SELECT /* move_ends.open */ pg_notify('cloudlab_feed', '')")
