@@ -32,9 +32,10 @@ from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.running import Sagas
 from cloudlab.sagas.waiting import waker
 from cloudlab.session import Scope, Session, open_session
-from cloudlab.tenancy import moving, tenants
+from cloudlab.tenancy import tenants
 from cloudlab.tenancy.move import Told
 from cloudlab.tenancy.moves import Move
+from cloudlab.tenancy.moving import Moves
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
 from cloudlab.values import NO_CAUSE, Cause, Event, Stream
 
@@ -64,6 +65,7 @@ class Platform:
         wakes = waker(sagas)
         self.readers = Readers(config, pools, stores, [*projections, wakes] if wakes else projections)
         self.sagas = Sagas(config, pools, self, sagas)
+        self.moves = Moves(config, pools)
         self._pools = pools
         self._doorbell = doorbell
         self._inline = tuple(item for item in projections if isinstance(item, InlineProjection))
@@ -124,10 +126,10 @@ class Platform:
         may_leave_region: bool = False,
         told: Told | None = None,
     ) -> Move:
-        """Move a tenant online, or go on with its interrupted move; see `tenancy.moving.move_tenant` for the rules."""
+        """Move a tenant online, or go on with its interrupted move; see `tenancy.moving.Moves.move` for the rules."""
         try:
-            return await moving.move_tenant(
-                self._pools, self.config, tenant, to_shard=to_shard, placement=placement,
+            return await self.moves.move(
+                tenant, to_shard=to_shard, placement=placement,
                 may_leave_region=may_leave_region, told=told,
             )  # fmt: skip
         finally:

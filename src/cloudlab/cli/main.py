@@ -17,6 +17,7 @@ from cloudlab.cli import (
     partition,
     projection,
     saga,
+    shard,
     status,
     tenant,
     terminal,
@@ -55,6 +56,7 @@ app.command("import")(importing.import_)
 app.command()(worker.worker)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(tenant.app, name="tenant")
+app.add_typer(shard.app, name="shard")
 app.add_typer(event.app, name="event")
 app.add_typer(partition.app, name="partition")
 app.add_typer(user.app, name="user")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from cloudlab.cli import moving
 from cloudlab.cli.terminal import Json, out, print_json, run
 from cloudlab.platform import Platform
 from cloudlab.tenancy.tenants import Placement, Tenant
@@ -56,6 +57,9 @@ def show(name: Annotated[str, typer.Argument(help="Name of the tenant.")], as_js
             return await platform.tenant(name)
 
     show_tenants([run(work())], as_json=as_json)
+
+
+app.command(epilog="Example: cloudlab tenant move acme --to eu_west_002 --plan")(moving.move)
 
 
 def show_tenants(tenants: list[Tenant], *, as_json: bool) -> None:

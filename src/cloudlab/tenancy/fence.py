@@ -23,6 +23,7 @@ from cloudlab.errors import Conflict, TimedOut
 from cloudlab.postgres.wire import Connection
 
 SESSIONS, READERS = 20541, 20544
+_END = 2**63 - 1
 _QUEUE_MS = "50"
 _LONG_SECONDS = 0.1
 _POLL_SECONDS = 0.001
@@ -54,23 +55,53 @@ async def refuse_unready(source: Connection, tenant_id: UUID) -> None:
             raise Conflict(f"projection {name} holds up the move: it is {reason}", hint=_REMEDIES[reason])
 
 
-async def readers_in_the_way(source: Connection, tenant_id: UUID) -> list[tuple[str, str]]:
-    """Return the projections that have not applied all events of a tenant, and why. Cost: one round trip."""
+async def readers_in_the_way(
+    source: Connection, tenant_id: UUID, upto: int = _END, *, external: bool = False
+) -> list[tuple[str, str]]:
+    """Return the projections that have not applied a tenant's events up to a position, and why. One round trip.
+
+    Those that write elsewhere (`external`) may come later: the source goes on telling them what happened there.
+    """
     found = await source.execute(
-        "SELECT /* fence.readers */ r.projection_name, r.reason FROM cloudlab.readers_in_the_way(%s) AS r", [tenant_id]
+        """
+        SELECT /* fence.readers */ r.projection_name, r.reason FROM cloudlab.readers_in_the_way(%s, %s) AS r
+        WHERE r.reason <> 'behind' OR NOT r.is_external OR %s
+        """,
+        [tenant_id, upto, external],
     )
     return [(str(name), str(reason)) for name, reason in await found.fetchall()]
 
 
-async def wait_for_readers(source: Connection, tenant_id: UUID, seconds: float) -> None:
-    """Wait until every projection has applied the last event of a tenant.
+async def _last(source: Connection) -> int:
+    found = await source.execute(
+        "SELECT /* fence.last */ coalesce(pg_sequence_last_value('cloudlab.event_position'), 0)"
+    )
+    (last,) = await found.fetchone() or (0,)
+    return last
+
+
+async def readers_are_near(source: Connection, tenant_id: UUID, deadline: float) -> None:
+    """Wait until the projections of the source apply what happens now within moments. Errors as `wait_for_readers`."""
+    while True:
+        last, since = await _last(source), time.monotonic()
+        await wait_for_readers(source, tenant_id, max(_READERS_SECONDS, deadline - since), upto=last, external=True)
+        since = time.monotonic()
+        await wait_for_readers(source, tenant_id, max(_READERS_SECONDS, deadline - since), upto=await _last(source))
+        if time.monotonic() - since < _READERS_SECONDS or since > deadline:
+            return
+
+
+async def wait_for_readers(
+    source: Connection, tenant_id: UUID, seconds: float, *, upto: int = _END, external: bool = False
+) -> None:
+    """Wait until every projection has applied the events of a tenant, up to a position.
 
     Raises:
         Conflict: As `refuse_unready`.
         TimedOut: One is still behind; the message names it.
     """
     deadline, rung = time.monotonic() + seconds, False
-    while left := await readers_in_the_way(source, tenant_id):
+    while left := await readers_in_the_way(source, tenant_id, upto, external=external):
         name, reason = left[0]
         if reason != "behind":
             raise Conflict(f"projection {name} holds up the move: it is {reason}", hint=_REMEDIES[reason])

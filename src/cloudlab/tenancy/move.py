@@ -27,7 +27,7 @@ from cloudlab.errors import CloudLabError, Conflict, InvariantBroken, TimedOut, 
 from cloudlab.postgres.pool import Pools, secure
 from cloudlab.postgres.wire import Connection
 from cloudlab.tenancy import fence, move_places, moves
-from cloudlab.tenancy.move_ends import Chase, Ends, clear_source, flip, last_words, measure, open_target
+from cloudlab.tenancy.move_ends import Chase, Ends, clear_source, flip, hand_over, last_words, measure, open_target
 from cloudlab.tenancy.move_log import Key, following
 from cloudlab.tenancy.move_rows import Applier, compare_range, copy_all, next_key
 from cloudlab.tenancy.move_tables import Table, compare
@@ -305,7 +305,7 @@ class Mover:
     ) -> None:
         ends, move = chase.ends, chase.ends.move
         if move.changes_shard:
-            await fence.wait_for_readers(ends.source, move.tenant_id, max(0.0, deadline - time.monotonic()))
+            await fence.readers_are_near(ends.source, move.tenant_id, deadline)
         compare(chase.tables, await ends.target_tables())
         fenced = fence.fenced(holder, ends.source, move.tenant_id, deadline, catch_up=move.changes_shard)
         async with self._pools.transaction(self._control) as control:
@@ -320,6 +320,7 @@ class Mover:
                 await control.commit()
                 self._at("published")
             gap_ms = (time.monotonic() - holding.since) * 1000
+        await hand_over(ends, move)
         await moves.record_checks(self._pools, self._control, move, self.progress.checked, gap_ms)
 
     async def _flip(self, chase: Chase, suspects: dict[Table, set[Key]], holder: Connection) -> None:
@@ -342,6 +343,7 @@ class Mover:
         self._at("opened")
         async with self._pools.transaction(self._control) as control:
             moves.queue_publish(control, move)
+        await hand_over(ends, move)
 
     async def _settle(self, ends: Ends, move: Move) -> None:
         """Drop what the move needed; the rows of the source stay for a while, as a tombstone that can be read."""

@@ -4,6 +4,7 @@ Standard: §7.2 Tenant-Based Sharding
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -12,17 +13,20 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
-from cloudlab.errors import Conflict
+from cloudlab.errors import Conflict, TimedOut
 from cloudlab.postgres.wire import Connection
 from cloudlab.schema.targets import SHOP_SCHEMA
-from cloudlab.tenancy import move_places
+from cloudlab.tenancy import fence, move_places
 from cloudlab.tenancy.move_log import ChangeLog, Key
 from cloudlab.tenancy.move_rows import Applier, Route, compare_keys, connect, write_mark
 from cloudlab.tenancy.move_tables import Table, discover
 from cloudlab.tenancy.moves import Move
 
+log = logging.getLogger(__name__)
+
 Suspects = Mapping[Table, set[Key]]
 _STATES = ("open", "suspended")
+_HAND_OVER_SECONDS = 10.0
 
 
 class Ends:
@@ -219,11 +223,15 @@ async def last_words(source: Connection, move: Move) -> tuple[str, int]:
 
 
 async def open_target(target: Connection, move: Move, state: str, last_position: int) -> None:
-    """Let the target serve the tenant, its events going on above those of the source. May be repeated."""
+    """Let the target serve the tenant, its events going on above those of the source. May be repeated.
+
+    The target's readers do not see its new events yet: `hand_over` lets them, or the end of the connection.
+    """
     if not move.changes_shard:
         return
     async with target.transaction():
         await target.execute("SELECT /* move_ends.open */ cloudlab.raise_event_position(%s)", [last_position])
+        await target.execute("SELECT /* move_ends.open */ cloudlab.hold_feed()")
         await target.execute(
             """
             UPDATE /* move_ends.open */ cloudlab.tenant_local SET state = %s
@@ -232,3 +240,19 @@ async def open_target(target: Connection, move: Move, state: str, last_position:
             [state, move.tenant_id, move.epoch],
         )
         await target.execute("SELECT /* move_ends.open */ pg_notify('cloudlab_feed', '')")
+
+
+async def hand_over(ends: Ends, move: Move) -> None:
+    """Let the readers of the target go on, once those of the source that write elsewhere have come to the end.
+
+    So they too hear of every event of a stream in order. A reader that does not come to the end is not waited for for
+    long: it keeps what is newest by version, and everybody else must go on.
+    """
+    if not move.changes_shard:
+        return
+    try:
+        await fence.wait_for_readers(ends.source, move.tenant_id, _HAND_OVER_SECONDS, external=True)
+    except (Conflict, TimedOut) as error:
+        log.warning("readers of the source come later", extra={"tenant": move.tenant_name, "error": repr(error)})
+    await ends.target.execute("SELECT /* move_ends.hand_over */ pg_advisory_unlock_all()")
+    await ends.target.execute("SELECT /* move_ends.hand_over */ pg_notify('cloudlab_feed', '')")

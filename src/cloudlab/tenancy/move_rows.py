@@ -25,7 +25,10 @@ from cloudlab.tenancy.move_tables import Shifts, Table
 
 CHUNK_ROWS = 20_000
 _KEYS_AT_ONCE = 1000
-_SETTINGS = "-c synchronous_commit=on -c TimeZone=UTC -c datestyle=ISO -c client_connection_check_interval=1s -c statement_timeout=0"
+_SETTINGS = (
+    "-c synchronous_commit=on -c TimeZone=UTC -c datestyle=ISO -c client_connection_check_interval=1s"
+    " -c statement_timeout=0"
+)
 
 
 async def connect(url: str, tenant_id: UUID, *, writes_copies: bool = False) -> Connection:
@@ -99,13 +102,14 @@ async def copy_chunk(
     there = table.target(route.target_schema)
     # COPY does not write to tables with row-level security; INSERT does, under its policies.
     await target.execute(
-        sql.SQL("CREATE TEMPORARY TABLE staged ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(table.written, there)
+        sql.SQL("CREATE TEMPORARY TABLE staged ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
+            table.written, there
+        )
     )
     into = sql.SQL("COPY pg_temp.staged ({}) FROM STDIN (FORMAT binary)").format(table.written)
-    async with source.cursor() as reading, target.cursor() as writing:
-        async with reading.copy(out) as rows, writing.copy(into) as written:
-            async for data in rows:
-                await written.write(data)
+    async with source.cursor().copy(out) as rows, target.cursor().copy(into) as written:
+        async for data in rows:
+            await written.write(data)
     inserted = await target.execute(
         sql.SQL("INSERT INTO {0} ({1}) OVERRIDING SYSTEM VALUE SELECT {1} FROM pg_temp.staged").format(
             there, table.written

@@ -98,28 +98,45 @@ $$;
 COMMENT ON FUNCTION raise_event_position(bigint) IS 'Lets the positions of this shard go on above those of another';
 REVOKE EXECUTE ON FUNCTION raise_event_position(bigint) FROM PUBLIC;
 
-CREATE FUNCTION readers_in_the_way(p_tenant_id uuid)
-    RETURNS TABLE (projection_name varchar, reason text)
+-- Readers of this shard see no event that comes now, as if its writer were still open: see feed_horizon.
+CREATE FUNCTION hold_feed() RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    AS $$
+DECLARE
+    v_mark constant bigint := (20542::bigint << 48) | coalesce(pg_sequence_last_value('cloudlab.event_position'), 0);
+BEGIN
+    PERFORM pg_advisory_lock_shared(v_mark);
+    RETURN v_mark;
+END
+$$;
+COMMENT ON FUNCTION hold_feed() IS 'Lets readers go no further than what is there, until the session gives the lock back';
+REVOKE EXECUTE ON FUNCTION hold_feed() FROM PUBLIC;
+
+CREATE FUNCTION readers_in_the_way(p_tenant_id uuid, p_upto bigint)
+    RETURNS TABLE (projection_name varchar, reason text, is_external boolean)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     AS $$
 BEGIN
     RETURN QUERY
-        SELECT p.projection_name, CASE WHEN p.projection_name LIKE '%@rebuild' THEN 'rebuilding' ELSE p.state::text END
+        SELECT p.projection_name, CASE WHEN p.projection_name LIKE '%@rebuild' THEN 'rebuilding' ELSE p.state::text END,
+               p.is_external
         FROM projections p WHERE p.state = 'paused' OR p.projection_name LIKE '%@rebuild'
         UNION ALL
-        SELECT DISTINCT k.projection_name, 'parked' FROM parked_events k WHERE k.tenant_id = p_tenant_id
+        SELECT DISTINCT k.projection_name, 'parked', false FROM parked_events k WHERE k.tenant_id = p_tenant_id
         UNION ALL
-        SELECT DISTINCT c.projection_name, 'behind'
+        SELECT DISTINCT c.projection_name, 'behind', p.is_external
         FROM projection_checkpoints c JOIN projections p ON p.projection_name = c.projection_name
         WHERE p.state = 'live' AND p.projection_name NOT LIKE '%@rebuild'
-          AND EXISTS (SELECT FROM events e WHERE e.event_position > c.event_position AND e.tenant_id = p_tenant_id
+          AND EXISTS (SELECT FROM events e WHERE e.event_position > c.event_position AND e.event_position <= p_upto
+                      AND e.tenant_id = p_tenant_id
                       AND lane_of(e.aggregate_id, p.lane_count) = c.lane);
 END
 $$;
-COMMENT ON FUNCTION readers_in_the_way(uuid) IS
-    'Projections that have not applied all events of a tenant, and why: behind, paused, parked or rebuilding';
-REVOKE EXECUTE ON FUNCTION readers_in_the_way(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION readers_in_the_way(uuid, bigint) IS
+    'Projections that have not applied the events of a tenant up to a position, and why: behind, paused, parked or rebuilding';
+REVOKE EXECUTE ON FUNCTION readers_in_the_way(uuid, bigint) FROM PUBLIC;
 
 -- The rows stay until the grace period is over; no worker may take up a saga that goes on elsewhere.
 CREATE FUNCTION retire_sagas(p_tenant_id uuid) RETURNS void
@@ -152,7 +169,8 @@ REVOKE EXECUTE ON FUNCTION retire_sagas(uuid) FROM PUBLIC;
 
 -- migrate:down
 DROP FUNCTION retire_sagas(uuid);
-DROP FUNCTION readers_in_the_way(uuid);
+DROP FUNCTION readers_in_the_way(uuid, bigint);
+DROP FUNCTION hold_feed();
 DROP FUNCTION raise_event_position(bigint);
 DROP FUNCTION refuse_while_moving();
 DROP FUNCTION begin_import(uuid, uuid, bigint, bigint, bigint);
