@@ -35,6 +35,8 @@ from cloudlab.tenancy.moves import BEFORE_FLIP, Move, MoveState
 from cloudlab.tenancy.tenants import shard_config
 
 _WORKERS: Final = 2
+_TRIES_TO_BE_ALONE: Final = 10
+_PAUSE_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 60.0
 _FENCE_PATIENCE_SECONDS: Final = 60.0
 _MARK_SECONDS: Final = 10.0
@@ -139,13 +141,21 @@ class Mover:
     @asynccontextmanager
     async def _only_one(self) -> AsyncGenerator[None]:
         async with await Connection.connect(secure(self._control), autocommit=True) as conn:
-            found = await conn.execute(
-                "SELECT /* move.only_one */ pg_try_advisory_lock(20545, hashtext(%s))", [str(self._tenant_id)]
-            )
-            (locked,) = await found.fetchone() or (False,)
-            if not locked:
-                raise Conflict("another process is moving this tenant", hint="Wait for it; `cloudlab shard list`.")
-            yield
+            for attempt in range(_TRIES_TO_BE_ALONE):
+                found = await conn.execute(
+                    "SELECT /* move.only_one */ pg_try_advisory_lock(20545, hashtext(%s))", [str(self._tenant_id)]
+                )
+                if (await found.fetchone() or (False,))[0]:
+                    break
+                if attempt == _TRIES_TO_BE_ALONE - 1:
+                    raise Conflict("another process is moving this tenant", hint="Wait for it; `cloudlab shard list`.")
+                # One that was killed leaves when its server notices.
+                await asyncio.sleep(_PAUSE_SECONDS)
+            try:
+                yield
+            finally:
+                if not conn.closed:
+                    await conn.execute("SELECT /* move.only_one */ pg_advisory_unlock_all()")
 
     async def _load(self) -> Move:
         found = await moves.find(self._pools, self._control, self._tenant_id)

@@ -94,6 +94,7 @@ class Ends:
             )
 
     async def _clear(self, conn: Connection, schema: str) -> int:
+        await move_places.refuse_foreign_schema(conn, self.move, schema)
         tables = await discover(conn, schema, platform=self.move.changes_shard)
         if self.move.changes_shard:
             await move_places.purge_archive(conn)

@@ -299,6 +299,19 @@ async def purge(conn: Connection, schema: str, tables: Sequence[Table], *, drop_
     return deleted
 
 
+async def refuse_foreign_schema(conn: Connection, move: Move, schema: str) -> None:
+    """Refuse to touch a schema of its own that another tenant has."""
+    found = await conn.execute(
+        """
+        SELECT /* move_places.refuse_foreign_schema */ t.tenant_name FROM cloudlab.tenant_local AS t
+        WHERE t.schema_name = %s AND t.schema_name <> %s AND t.tenant_id <> %s
+        """,
+        [schema, SHOP_SCHEMA, move.tenant_id],
+    )
+    if row := await found.fetchone():
+        raise Conflict(f"schema {schema} belongs to tenant {row[0]}", hint="Rename one of the two tenants first.")
+
+
 async def _delete(conn: Connection, table: Table, name: sql.Identifier) -> int:
     mine = sql.SQL("tenant_id = (SELECT cloudlab.moving_tenant())")
     keys = sql.SQL(", ").join([sql.Identifier("tenant_id"), *(sql.Identifier(column.name) for column in table.key)])

@@ -153,9 +153,9 @@ class Moves:
             )
         if wanted != "schema":
             return Destination(shard.name, SHOP_SCHEMA, wanted)
-        if tenant.schema_name != SHOP_SCHEMA and shard.name != tenant.shard:
-            return Destination(shard.name, tenant.schema_name, wanted)
-        return Destination(shard.name, f"tenant_{tenant.tenant_name.replace('-', '_')}", wanted)
+        # A name that this database never had: what a connection has prepared names the types of a schema that is gone.
+        own = f"tenant{tenant.epoch + 1}_{tenant.tenant_name.replace('-', '_')}"
+        return Destination(shard.name, own, wanted)
 
 
 def _same_goal(move: Move, to_shard: str | None, placement: str | None) -> None:

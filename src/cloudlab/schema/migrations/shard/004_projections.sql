@@ -127,8 +127,7 @@ BEGIN
         SELECT p.lane_count INTO v_lanes FROM projections p WHERE p.projection_name = p_name;
         -- Below 0 stands the history of tenants that have moved here.
         INSERT INTO projection_checkpoints (projection_name, lane, event_position)
-        SELECT p_name, n, least(0, (SELECT min(e.event_position) - 1 FROM events e))
-        FROM generate_series(0, v_lanes - 1) AS n ON CONFLICT DO NOTHING;
+        SELECT p_name, n, feed_beginning() FROM generate_series(0, v_lanes - 1) AS n ON CONFLICT DO NOTHING;
     END IF;
     IF v_is_external <> p_is_external THEN
         UPDATE projections p SET is_external = p_is_external WHERE p.projection_name = p_name;

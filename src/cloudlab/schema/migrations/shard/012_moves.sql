@@ -83,6 +83,14 @@ COMMENT ON FUNCTION begin_import(uuid, uuid, bigint, bigint, bigint) IS
     'Gives the events of a tenant that comes here a block of positions of their own';
 REVOKE EXECUTE ON FUNCTION begin_import(uuid, uuid, bigint, bigint, bigint) FROM PUBLIC;
 
+CREATE FUNCTION feed_beginning() RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = cloudlab, pg_temp
+    AS $$ SELECT least(0, (SELECT min(t.lowest_position) - 1 FROM cloudlab.tenant_transfers t)) $$;
+COMMENT ON FUNCTION feed_beginning() IS 'Position below all events, imported history included: where a new reader begins';
+REVOKE EXECUTE ON FUNCTION feed_beginning() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION feed_beginning() TO platform_worker;
+
 -- A number that grows from shard to shard: whoever keeps the newest by position keeps the right one after a move too.
 CREATE FUNCTION raise_event_position(p_above bigint) RETURNS void
     LANGUAGE plpgsql
@@ -172,6 +180,7 @@ DROP FUNCTION retire_sagas(uuid);
 DROP FUNCTION readers_in_the_way(uuid, bigint);
 DROP FUNCTION hold_feed();
 DROP FUNCTION raise_event_position(bigint);
+DROP FUNCTION feed_beginning();
 DROP FUNCTION refuse_while_moving();
 DROP FUNCTION begin_import(uuid, uuid, bigint, bigint, bigint);
 DROP TABLE tenant_transfers;
