@@ -12,8 +12,8 @@ Standard: §7.2 Tenant-Based Sharding
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -115,7 +115,13 @@ async def wait_for_readers(
 
 @asynccontextmanager
 async def fenced(
-    source: Connection, watcher: Connection, tenant_id: UUID, deadline: float, *, catch_up: bool
+    source: Connection,
+    watcher: Connection,
+    tenant_id: UUID,
+    deadline: float,
+    meanwhile: Callable[[], AbstractAsyncContextManager[None]],
+    *,
+    catch_up: bool,
 ) -> AsyncGenerator[Holding]:
     """Hold a tenant still while the block runs.
 
@@ -124,15 +130,17 @@ async def fenced(
         watcher: Another one, which looks at the readers meanwhile.
         tenant_id: Whom to hold.
         deadline: When to give up, as time.monotonic counts.
+        meanwhile: What to do beside the waiting.
         catch_up: Whether the readers of this shard must have applied everything first.
 
     Raises:
         TimedOut: The lock was not to be had, or a reader did not come to the end in time; nobody waits any more.
     """
-    since = await _stop_sessions(source, tenant_id, deadline)
     try:
-        if catch_up:
-            await wait_for_readers(watcher, tenant_id, _READERS_SECONDS)
+        async with meanwhile():
+            since = await _stop_sessions(source, tenant_id, deadline)
+            if catch_up:
+                await wait_for_readers(watcher, tenant_id, _READERS_SECONDS)
         if not await _lock(source, READERS, tenant_id):
             raise TimedOut("a projection is still at work in the tenant")
         yield Holding(source, since)

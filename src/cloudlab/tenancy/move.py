@@ -296,12 +296,13 @@ class Mover:
     async def _cross(self, chase: Chase, move: Move, suspects: dict[Table, set[Key]]) -> None:
         """Fence the tenant and flip it; what does not succeed within moments is given up and tried again later."""
         deadline = time.monotonic() + _FENCE_PATIENCE_SECONDS
-        async with await chase.ends.another_source() as holder:
+        ends = chase.ends
+        async with await ends.another_source() as holder, await ends.another_source() as watcher:
             while True:
                 await chase.to_mark(_MARK_SECONDS)
                 await chase.apply()
                 try:
-                    await self._cross_once(chase, suspects, holder, deadline)
+                    await self._cross_once(chase, suspects, holder, watcher, deadline)
                 except (TimedOut, TimeoutError) as error:
                     if time.monotonic() > deadline:
                         raise error if isinstance(error, TimedOut) else TimedOut("the log is too far behind") from error
@@ -311,29 +312,29 @@ class Mover:
                 await asyncio.sleep(random.uniform(0.1, 0.4))  # noqa: S311  jitter, not a secret
 
     async def _cross_once(
-        self, chase: Chase, suspects: dict[Table, set[Key]], holder: Connection, deadline: float
+        self, chase: Chase, suspects: dict[Table, set[Key]], holder: Connection, watcher: Connection, deadline: float
     ) -> None:
         ends, move = chase.ends, chase.ends.move
         if move.changes_shard:
             await fence.readers_are_near(ends.source, move.tenant_id, deadline)
         compare(chase.tables, await ends.target_tables())
-        fenced = fence.fenced(holder, ends.source, move.tenant_id, deadline, catch_up=move.changes_shard)
+        fenced = fence.fenced(holder, watcher, move.tenant_id, deadline, chase.keeping_up, catch_up=move.changes_shard)
         async with self._pools.transaction(self._control) as control:
             await control.execute("SELECT /* move.cross */ 1 AS ready")
             async with fenced as holding:
                 self._at("fenced")
-                await self._flip(chase, suspects, holder)
+                said = await self._flip(chase, suspects, holder)
                 self._at("flipped")
-                await open_target(ends.target, move, *await last_words(ends.source, move))
-                self._at("opened")
-                moves.queue_publish(control, move)
-                await control.commit()
-                self._at("published")
+                await open_target(ends.target, move, *said)
             gap_ms = (time.monotonic() - holding.since) * 1000
+            # The directory is a hint: whoever comes to the source is told the way there.
+            self._at("opened")
+            moves.queue_publish(control, move)
+        self._at("published")
         await hand_over(ends, move)
         await moves.record_checks(self._pools, self._control, move, self.progress.checked, gap_ms)
 
-    async def _flip(self, chase: Chase, suspects: dict[Table, set[Key]], holder: Connection) -> None:
+    async def _flip(self, chase: Chase, suspects: dict[Table, set[Key]], holder: Connection) -> tuple[str, int]:
         """Bring over the very last changes, and let the source say that the tenant has moved."""
         move = chase.ends.move
         async with holder.transaction():
@@ -344,7 +345,7 @@ class Mover:
             if await chase.still_differ(suspects):
                 raise InvariantBroken(f"source and target of tenant {move.tenant_name} differ; nothing was flipped")
             self._at("before the flip")
-            await flip(holder, move)
+            return await flip(holder, move)
 
     async def _go_forward(self, ends: Ends, move: Move) -> None:
         """Finish what was flipped: the target is opened and the directory told, however often."""

@@ -3,9 +3,10 @@
 Standard: §7.2 Tenant-Based Sharding
 """
 
-import json
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 from uuid import uuid4
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 Suspects = Mapping[Table, set[Key]]
 _STATES = ("open", "suspended")
 _HAND_OVER_SECONDS = 10.0
+_PAUSE_SECONDS = 0.002
 
 
 class Ends:
@@ -145,6 +147,24 @@ class Chase:
         self.log.confirm(place)
         return count
 
+    @asynccontextmanager
+    async def keeping_up(self) -> AsyncGenerator[None]:
+        """Apply what changes all the while the block runs, so that little is left at its end."""
+        ended = asyncio.Event()
+
+        async def keep() -> None:
+            while not ended.is_set():
+                await self.apply()
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+        keeping = asyncio.create_task(keep())
+        try:
+            yield
+        finally:
+            ended.set()
+            await asyncio.wait([keeping])
+        keeping.result()
+
     async def still_differ(self, suspects: Suspects) -> dict[Table, set[Key]]:
         """Return those of the suspects that differ now."""
         found = {
@@ -169,45 +189,21 @@ async def measure(ends: Ends, tables: Sequence[Table]) -> tuple[int, int]:
     return rows, size
 
 
-async def flip(holder: Connection, move: Move) -> None:
+async def flip(holder: Connection, move: Move) -> tuple[str, int]:
     """Let the source say that the tenant lives elsewhere: the point of no return, in the caller's transaction.
 
+    Returns:
+        The state that the tenant has, and the last position of the source's events.
+
     Raises:
-        Conflict: The source does not serve the tenant at the epoch before.
+        psycopg.Error: CL500, the source does not serve the tenant at the epoch before.
     """
     found = await holder.execute(
-        """
-        SELECT /* move_ends.flip */ t.state, coalesce(pg_sequence_last_value('cloudlab.event_position'), 0)
-        FROM cloudlab.tenant_local AS t WHERE t.tenant_id = %s AND t.epoch = %s FOR UPDATE
-        """,
-        [move.tenant_id, move.epoch - 1],
+        "SELECT /* move_ends.flip */ f.state, f.last_position FROM cloudlab.flip_tenant(%s, %s, %s, %s, %s, %s) AS f",
+        [move.tenant_id, move.move_id, move.epoch, move.target, move.target_schema, move.changes_shard],
     )
-    state, last = await found.fetchone() or ("", 0)
-    if state not in _STATES:
-        raise Conflict(f"{move.source} does not serve tenant {move.tenant_name} at epoch {move.epoch - 1} any more")
-    await holder.execute(
-        """
-        UPDATE /* move_ends.flip */ cloudlab.tenant_local
-        SET epoch = %(epoch)s, state = CASE WHEN %(leaves)s THEN 'moved' ELSE state END,
-            schema_name = CASE WHEN %(leaves)s THEN schema_name ELSE %(schema)s END,
-            moved_to = CASE WHEN %(leaves)s THEN %(place)s END
-        WHERE tenant_id = %(tenant)s
-        """,
-        {
-            "tenant": move.tenant_id,
-            "epoch": move.epoch,
-            "leaves": move.changes_shard,
-            "schema": move.target_schema,
-            "place": f"{move.target} {move.target_schema}",
-        },
-    )
-    await holder.execute(
-        """
-        UPDATE /* move_ends.flip */ cloudlab.tenant_transfers SET progress = %s::jsonb
-        WHERE tenant_id = %s AND move_id = %s AND direction = 'out'
-        """,
-        [json.dumps({"state": state, "last_position": last}), move.tenant_id, move.move_id],
-    )
+    state, last = await found.fetchone() or ("open", 0)
+    return state, last
 
 
 async def last_words(source: Connection, move: Move) -> tuple[str, int]:
@@ -230,17 +226,10 @@ async def open_target(target: Connection, move: Move, state: str, last_position:
     """
     if not move.changes_shard:
         return
-    async with target.transaction():
-        await target.execute("SELECT /* move_ends.open */ cloudlab.raise_event_position(%s)", [last_position])
-        await target.execute("SELECT /* move_ends.open */ cloudlab.hold_feed()")
-        await target.execute(
-            """
-            UPDATE /* move_ends.open */ cloudlab.tenant_local SET state = %s
-            WHERE tenant_id = %s AND epoch = %s AND state = 'importing'
-            """,
-            [state, move.tenant_id, move.epoch],
-        )
-        await target.execute("SELECT /* move_ends.open */ pg_notify('cloudlab_feed', '')")
+    await target.execute(
+        "SELECT /* move_ends.open */ cloudlab.open_tenant(%s, %s, %s, %s)",
+        [move.tenant_id, move.epoch, state, last_position],
+    )
 
 
 async def hand_over(ends: Ends, move: Move) -> None:

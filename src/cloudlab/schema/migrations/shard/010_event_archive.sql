@@ -83,7 +83,9 @@ CREATE FUNCTION archived_through() RETURNS bigint
     AS $$
 BEGIN
     PERFORM FROM event_archives LIMIT 0;
-    RETURN (SELECT coalesce(max(a.last_position), 0) FROM event_archives a);
+    -- Below 0 stands the history of tenants that have moved here, so the bottom of nothing is lower.
+    RETURN (SELECT coalesce(max(a.last_position) FILTER (WHERE a.event_count > 0), '-9223372036854775808')
+            FROM event_archives a);
 END
 $$;
 COMMENT ON FUNCTION archived_through() IS

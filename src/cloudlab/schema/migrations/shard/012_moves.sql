@@ -175,7 +175,52 @@ $$;
 COMMENT ON FUNCTION retire_sagas(uuid) IS 'Keeps workers of this shard from the sagas of a tenant that leaves it';
 REVOKE EXECUTE ON FUNCTION retire_sagas(uuid) FROM PUBLIC;
 
+-- One call each: every statement more is time for which writers wait.
+CREATE FUNCTION flip_tenant(p_tenant_id uuid, p_move_id uuid, p_epoch integer, p_shard text, p_schema text, p_leaves boolean,
+                            OUT state varchar, OUT last_position bigint)
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    AS $$
+BEGIN
+    last_position := coalesce(pg_sequence_last_value('cloudlab.event_position'), 0);
+    SELECT t.state INTO state FROM tenant_local t
+    WHERE t.tenant_id = p_tenant_id AND t.epoch = p_epoch - 1 AND t.state IN ('open', 'suspended') FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'tenant % is not served by this shard at epoch %', p_tenant_id, p_epoch - 1 USING ERRCODE = 'CL500',
+            HINT = 'Abort the move; begin anew.';
+    END IF;
+    IF p_leaves THEN
+        UPDATE tenant_local t SET epoch = p_epoch, state = 'moved', moved_to = p_shard || ' ' || p_schema
+        WHERE t.tenant_id = p_tenant_id;
+    ELSE
+        UPDATE tenant_local t SET epoch = p_epoch, schema_name = p_schema WHERE t.tenant_id = p_tenant_id;
+    END IF;
+    UPDATE tenant_transfers t SET progress = jsonb_build_object('state', flip_tenant.state, 'last_position', last_position)
+    WHERE t.tenant_id = p_tenant_id AND t.move_id = p_move_id AND t.direction = 'out';
+END
+$$;
+COMMENT ON FUNCTION flip_tenant(uuid, uuid, integer, text, text, boolean) IS
+    'The point of no return: this shard says that the tenant lives elsewhere; returns its state and the last position';
+REVOKE EXECUTE ON FUNCTION flip_tenant(uuid, uuid, integer, text, text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION open_tenant(p_tenant_id uuid, p_epoch integer, p_state varchar, p_last_position bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    AS $$
+BEGIN
+    PERFORM raise_event_position(p_last_position);
+    PERFORM hold_feed();
+    UPDATE tenant_local t SET state = p_state
+    WHERE t.tenant_id = p_tenant_id AND t.epoch = p_epoch AND t.state = 'importing';
+END
+$$;
+COMMENT ON FUNCTION open_tenant(uuid, integer, varchar, bigint) IS
+    'Lets a tenant that has come be served here; readers see its new events once hold_feed is given back';
+REVOKE EXECUTE ON FUNCTION open_tenant(uuid, integer, varchar, bigint) FROM PUBLIC;
+
 -- migrate:down
+DROP FUNCTION open_tenant(uuid, integer, varchar, bigint);
+DROP FUNCTION flip_tenant(uuid, uuid, integer, text, text, boolean);
 DROP FUNCTION retire_sagas(uuid);
 DROP FUNCTION readers_in_the_way(uuid, bigint);
 DROP FUNCTION hold_feed();
