@@ -40,6 +40,7 @@ def at_home(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("custom_projection", ["SwitchedOn", "SwitchedOff"]),
         ("custom_saga", ["completed", "compensated"]),
         ("typed_events", ["ada@acme.test", "None"]),
+        ("move_tenant", ["eu_west_001", "us_east_001", "all there"]),
     ],
 )
 async def test_an_example_runs(name: str, expected: list[str]):
@@ -48,7 +49,7 @@ async def test_an_example_runs(name: str, expected: list[str]):
 
 def test_every_example_is_run():
     names = {path.stem for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"order_flow", "custom_projection", "custom_saga", "typed_events"}
+    assert names == {"order_flow", "custom_projection", "custom_saga", "typed_events", "move_tenant"}
 
 
 @pytest.mark.usefixtures("at_home")

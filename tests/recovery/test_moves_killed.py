@@ -4,6 +4,7 @@ Standard: §7.2 Tenant-Based Sharding
 """
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -16,14 +17,16 @@ import pytest
 
 import cloudlab
 from cloudlab.config import Config
+from cloudlab.embedded import stack
 from cloudlab.errors import Conflict
 from cloudlab.platform import Platform
-from cloudlab.shop import catalog
+from cloudlab.shop import catalog, readmodels
 from cloudlab.tenancy.moves import MoveState
 from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Money
 from fixtures.commands import write_config
 from fixtures.moving import fill, fingerprints, leftovers, move
+from recovery.conftest import Installation
 
 EAST, WEST = "us_east_001", "eu_west_001"
 MOVER = Path(__file__).parent / "mover.py"
@@ -116,3 +119,24 @@ async def test_what_was_killed_before_the_flip_can_be_aborted(
     assert await leftovers(platform, tenant, EAST) == 0
     await sells(platform, tenant)
     assert (await move(platform, tenant, EAST)).state is MoveState.GRACE
+
+
+@pytest.mark.parametrize("point", ["preparing: log kept", "copying: chunk", "following: verified", "fenced", "flipped"])
+async def test_the_mover_outlasts_a_kill_of_source_target_and_control_database(installation: Installation, point: str):
+    async with Platform.open(installation.config, projections=readmodels.ALL) as platform:
+        tenant = await platform.create_tenant(f"outlasts-{uuid4().hex[:8]}", region="eu-west-1")
+        await fill(platform, tenant)
+        before = await fingerprints(platform, tenant)
+        killed: list[asyncio.Task[object]] = []
+
+        def at(reached: str) -> None:
+            if reached == point and not killed:
+                runtime = json.loads((installation.state_dir / "runtime.json").read_text())
+                os.kill(runtime["servers"]["postgres"]["pid"], signal.SIGKILL)
+                killed.append(asyncio.create_task(stack.up(installation.state_dir)))
+
+        done = await platform.moves.move(tenant, to_shard=EAST, may_leave_region=True, at=at)
+        await killed[0]
+        assert done.state is MoveState.GRACE
+        platform.forget(tenant)
+        assert await fingerprints(platform, await platform.tenant(tenant.tenant_id)) == before

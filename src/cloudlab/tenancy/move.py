@@ -11,6 +11,7 @@ Standard: §7.2 Tenant-Based Sharding
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -23,7 +24,7 @@ import psycopg
 from psycopg import sql
 
 from cloudlab.config import Config
-from cloudlab.errors import CloudLabError, Conflict, InvariantBroken, TimedOut, from_postgres
+from cloudlab.errors import CloudLabError, CommitUnknown, Conflict, InvariantBroken, TimedOut, from_postgres
 from cloudlab.postgres.pool import Pools, secure
 from cloudlab.postgres.wire import Connection
 from cloudlab.tenancy import fence, move_places, moves
@@ -83,6 +84,7 @@ class Mover:
         self._tenant_id = tenant_id
         self._told = told or _untold
         self._at = at
+        self._alone: Connection | None = None
         self.progress = MoveProgress()
 
     @property
@@ -140,22 +142,38 @@ class Mover:
 
     @asynccontextmanager
     async def _only_one(self) -> AsyncGenerator[None]:
-        async with await Connection.connect(secure(self._control), autocommit=True) as conn:
-            for attempt in range(_TRIES_TO_BE_ALONE):
-                found = await conn.execute(
-                    "SELECT /* move.only_one */ pg_try_advisory_lock(20545, hashtext(%s))", [str(self._tenant_id)]
-                )
-                if (await found.fetchone() or (False,))[0]:
-                    break
-                if attempt == _TRIES_TO_BE_ALONE - 1:
-                    raise Conflict("another process is moving this tenant", hint="Wait for it; `cloudlab shard list`.")
-                # One that was killed leaves when its server notices.
-                await asyncio.sleep(_PAUSE_SECONDS)
+        await self._be_alone()
+        try:
+            yield
+        finally:
+            if self._alone and not self._alone.closed:
+                with contextlib.suppress(psycopg.OperationalError):
+                    await self._alone.execute("SELECT /* move.only_one */ pg_advisory_unlock_all()")
+                await self._alone.close()
+
+    async def _be_alone(self) -> None:
+        """Take the lock of the tenant's moves, or make sure of it: it is lost when the control database restarts.
+
+        Raises:
+            Conflict: Another process has it.
+        """
+        if self._alone:
             try:
-                yield
-            finally:
-                if not conn.closed:
-                    await conn.execute("SELECT /* move.only_one */ pg_advisory_unlock_all()")
+                await self._alone.execute("SELECT /* move.be_alone */")
+            except psycopg.OperationalError:
+                await self._alone.close()
+            else:
+                return
+        self._alone = await Connection.connect(secure(self._control), autocommit=True)
+        for _ in range(_TRIES_TO_BE_ALONE):
+            found = await self._alone.execute(
+                "SELECT /* move.be_alone */ pg_try_advisory_lock(20545, hashtext(%s))", [str(self._tenant_id)]
+            )
+            if (await found.fetchone() or (False,))[0]:
+                return
+            # One that was killed leaves when its server notices.
+            await asyncio.sleep(_PAUSE_SECONDS)
+        raise Conflict("another process is moving this tenant", hint="Wait for it; `cloudlab shard list`.")
 
     async def _load(self) -> Move:
         found = await moves.find(self._pools, self._control, self._tenant_id)
@@ -168,6 +186,7 @@ class Mover:
         deadline, pause = 0.0, 0.1
         while True:
             try:
+                await self._be_alone()
                 await self._step(move)
                 self._at(f"left {move.state}")
                 return (await moves.find(self._pools, self._control, self._tenant_id, tuple(MoveState)))[-1]
@@ -175,8 +194,10 @@ class Mover:
                 cause = error
             stopped = cause if isinstance(cause, CloudLabError) else from_postgres(cause)
             deadline = deadline or time.monotonic() + _PATIENCE_SECONDS
-            if not stopped.retryable or isinstance(stopped, TimedOut) or time.monotonic() > deadline:
-                await moves.advance(self._pools, self._control, move, move.state, repr(stopped)[:1000])
+            may_pass = stopped.retryable or isinstance(stopped, CommitUnknown)
+            if not may_pass or isinstance(stopped, TimedOut) or time.monotonic() > deadline:
+                with contextlib.suppress(CloudLabError):
+                    await moves.advance(self._pools, self._control, move, move.state, repr(stopped)[:1000])
                 raise stopped from cause
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  jitter, not a secret
             pause = min(pause * 2, 2.0)
@@ -318,6 +339,7 @@ class Mover:
         if move.changes_shard:
             await fence.readers_are_near(ends.source, move.tenant_id, deadline)
         compare(chase.tables, await ends.target_tables())
+        await self._be_alone()
         fenced = fence.fenced(holder, watcher, move.tenant_id, deadline, chase.keeping_up, catch_up=move.changes_shard)
         async with self._pools.transaction(self._control) as control:
             await control.execute("SELECT /* move.cross */ 1 AS ready")
