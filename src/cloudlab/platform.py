@@ -33,8 +33,7 @@ from cloudlab.sagas.running import Sagas
 from cloudlab.sagas.waiting import waker
 from cloudlab.session import Scope, Session, open_session
 from cloudlab.tenancy import tenants
-from cloudlab.tenancy.move import Told
-from cloudlab.tenancy.moves import Move
+from cloudlab.tenancy.moves import Move, Told
 from cloudlab.tenancy.moving import Moves
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
 from cloudlab.values import NO_CAUSE, Cause, Event, Stream

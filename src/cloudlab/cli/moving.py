@@ -12,8 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from cloudlab.cli.terminal import Json, err, out, print_json, run
 from cloudlab.errors import InvalidInput
 from cloudlab.platform import Platform
-from cloudlab.tenancy.move import MoveProgress, Told
-from cloudlab.tenancy.moves import Move
+from cloudlab.tenancy.moves import Move, MoveProgress, Told
 from cloudlab.tenancy.moving import MovePlan
 
 _MIB = 2**20

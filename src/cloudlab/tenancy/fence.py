@@ -24,10 +24,10 @@ from cloudlab.postgres.wire import Connection
 
 SESSIONS, READERS = 20541, 20544
 _END = 2**63 - 1
-_QUEUE_MS = "50"
+_FIRST_SECONDS, _LONGEST_SECONDS, _GROWTH = 0.02, 0.15, 1.2
+_QUEUE_SECONDS = 0.05
 _LONG_SECONDS = 0.1
 _POLL_SECONDS = 0.001
-_READERS_SECONDS = 0.15
 _REMEDIES = {
     "paused": "`cloudlab projection resume` lets it go on.",
     "parked": "`cloudlab projection park` shows its parked events and tries them again.",
@@ -72,6 +72,11 @@ async def readers_in_the_way(
     return [(str(name), str(reason)) for name, reason in await found.fetchall()]
 
 
+def patience(attempt: int) -> float:
+    """Return for how many seconds an attempt may keep writers waiting for readers: the first ones for moments only."""
+    return min(_FIRST_SECONDS * _GROWTH**attempt, _LONGEST_SECONDS)
+
+
 async def _last(source: Connection) -> int:
     found = await source.execute(
         "SELECT /* fence.last */ coalesce(pg_sequence_last_value('cloudlab.event_position'), 0)"
@@ -80,15 +85,17 @@ async def _last(source: Connection) -> int:
     return last
 
 
-async def readers_are_near(source: Connection, tenant_id: UUID, deadline: float) -> None:
+async def readers_are_near(source: Connection, tenant_id: UUID, deadline: float, within: float) -> None:
     """Wait until the projections of the source apply what happens now within moments. Errors as `wait_for_readers`."""
     while True:
         last, since = await _last(source), time.monotonic()
-        await wait_for_readers(source, tenant_id, max(_READERS_SECONDS, deadline - since), upto=last, external=True)
+        await wait_for_readers(source, tenant_id, max(_LONGEST_SECONDS, deadline - since), upto=last, external=True)
         since = time.monotonic()
-        await wait_for_readers(source, tenant_id, max(_READERS_SECONDS, deadline - since), upto=await _last(source))
-        if time.monotonic() - since < _READERS_SECONDS or since > deadline:
+        await wait_for_readers(source, tenant_id, max(_LONGEST_SECONDS, deadline - since), upto=await _last(source))
+        if time.monotonic() - since < within or since > deadline:
             return
+        await asyncio.sleep(random.uniform(0, within))  # noqa: S311  jitter, not a secret
+        within *= _GROWTH
 
 
 async def wait_for_readers(
@@ -121,7 +128,7 @@ async def fenced(
     deadline: float,
     meanwhile: Callable[[], AbstractAsyncContextManager[None]],
     *,
-    catch_up: bool,
+    catch_up: float | None,
 ) -> AsyncGenerator[Holding]:
     """Hold a tenant still while the block runs.
 
@@ -131,7 +138,7 @@ async def fenced(
         tenant_id: Whom to hold.
         deadline: When to give up, as time.monotonic counts.
         meanwhile: What to do beside the waiting.
-        catch_up: Whether the readers of this shard must have applied everything first.
+        catch_up: For how many seconds to wait for the readers of this shard to have applied everything; None: not.
 
     Raises:
         TimedOut: The lock was not to be had, or a reader did not come to the end in time; nobody waits any more.
@@ -139,8 +146,8 @@ async def fenced(
     try:
         async with meanwhile():
             since = await _stop_sessions(source, tenant_id, deadline)
-            if catch_up:
-                await wait_for_readers(watcher, tenant_id, _READERS_SECONDS)
+            if catch_up is not None:
+                await wait_for_readers(watcher, tenant_id, catch_up)
         if not await _lock(source, READERS, tenant_id):
             raise TimedOut("a projection is still at work in the tenant")
         yield Holding(source, since)
@@ -151,7 +158,9 @@ async def fenced(
 
 async def _stop_sessions(source: Connection, tenant_id: UUID, deadline: float) -> float:
     """Take the lock of the sessions; return since when others may have waited for us."""
-    await source.execute("SELECT /* fence.stop */ set_config('lock_timeout', %s, false)", [_QUEUE_MS])
+    await source.execute(
+        "SELECT /* fence.stop */ set_config('lock_timeout', %s, false)", [str(round(_QUEUE_SECONDS * 1000))]
+    )
     while True:
         while holder := await _long_holder(source, tenant_id):
             _give_up(deadline, f"a session of the tenant is open since {holder:.1f} s")

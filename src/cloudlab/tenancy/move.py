@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -32,7 +32,7 @@ from cloudlab.tenancy.move_ends import Chase, Ends, clear_source, flip, hand_ove
 from cloudlab.tenancy.move_log import Key, following
 from cloudlab.tenancy.move_rows import Applier, compare_range, copy_all, next_key
 from cloudlab.tenancy.move_tables import Table, compare
-from cloudlab.tenancy.moves import BEFORE_FLIP, Move, MoveState
+from cloudlab.tenancy.moves import BEFORE_FLIP, At, Move, MoveProgress, MoveState, Told, nowhere, untold
 from cloudlab.tenancy.tenants import shard_config
 
 _WORKERS: Final = 2
@@ -45,33 +45,6 @@ _FENCED_MARK_SECONDS: Final = 0.1
 _FEW_KEYS: Final = 300
 _ROUNDS_FOR_SUSPECTS: Final = 5
 
-At = Callable[[str], None]
-"""Is told each point of a move at which the mover could die; tests let it."""
-
-
-def nowhere(point: str) -> None:
-    """Do nothing at a point."""
-    del point
-
-
-@dataclass(slots=True)
-class MoveProgress:
-    """How far a move is, for whoever watches: rows copied of how many, rows compared, bytes of log not applied."""
-
-    state: MoveState = MoveState.PLANNED
-    rows: int = 0
-    copied: int = 0
-    checked: int = 0
-    lag_bytes: int = 0
-    waits: list[str] = field(default_factory=list[str])
-
-
-Told = Callable[[MoveProgress], None]
-
-
-def _untold(progress: MoveProgress) -> None:
-    del progress
-
 
 class Mover:
     """Carries one move through its states; several may try, one at a time does it."""
@@ -82,7 +55,7 @@ class Mover:
         self._pools = pools
         self._config = config
         self._tenant_id = tenant_id
-        self._told = told or _untold
+        self._told = told or untold
         self._at = at
         self._alone: Connection | None = None
         self.progress = MoveProgress()
@@ -322,8 +295,9 @@ class Mover:
             while True:
                 await chase.to_mark(_MARK_SECONDS)
                 await chase.apply()
+                patience = fence.patience(len(self.progress.waits))
                 try:
-                    await self._cross_once(chase, suspects, holder, watcher, deadline)
+                    await self._cross_once(chase, suspects, holder, watcher, deadline, patience)
                 except (TimedOut, TimeoutError) as error:
                     if time.monotonic() > deadline:
                         raise error if isinstance(error, TimedOut) else TimedOut("the log is too far behind") from error
@@ -333,14 +307,27 @@ class Mover:
                 await asyncio.sleep(random.uniform(0.1, 0.4))  # noqa: S311  jitter, not a secret
 
     async def _cross_once(
-        self, chase: Chase, suspects: dict[Table, set[Key]], holder: Connection, watcher: Connection, deadline: float
+        self,
+        chase: Chase,
+        suspects: dict[Table, set[Key]],
+        holder: Connection,
+        watcher: Connection,
+        deadline: float,
+        patience: float,
     ) -> None:
         ends, move = chase.ends, chase.ends.move
         if move.changes_shard:
-            await fence.readers_are_near(ends.source, move.tenant_id, deadline)
+            await fence.readers_are_near(ends.source, move.tenant_id, deadline, patience)
         compare(chase.tables, await ends.target_tables())
         await self._be_alone()
-        fenced = fence.fenced(holder, watcher, move.tenant_id, deadline, chase.keeping_up, catch_up=move.changes_shard)
+        fenced = fence.fenced(
+            holder,
+            watcher,
+            move.tenant_id,
+            deadline,
+            chase.keeping_up,
+            catch_up=patience if move.changes_shard else None,
+        )
         async with self._pools.transaction(self._control) as control:
             await control.execute("SELECT /* move.cross */ 1 AS ready")
             async with fenced as holding:

@@ -180,7 +180,7 @@ async def measure(ends: Ends, tables: Sequence[Table]) -> tuple[int, int]:
     for table in tables:
         found = await ends.source.execute(
             sql.SQL(
-                "SELECT /* move_ends.measure */ count(*), coalesce(sum(pg_column_size(t.*)), 0)::bigint FROM {}"
+                "SELECT /* move_ends.measure */ count(*), coalesce(sum(pg_column_size(t)), 0)::bigint FROM {}"
                 " WHERE t.tenant_id = {}"
             ).format(table.source(), sql.Literal(str(ends.move.tenant_id)))
         )

@@ -111,9 +111,9 @@ async def copy_chunk(
         async for data in rows:
             await written.write(data)
     inserted = await target.execute(
-        sql.SQL("INSERT INTO {0} ({1}) OVERRIDING SYSTEM VALUE SELECT {1} FROM pg_temp.staged").format(
-            there, table.written
-        )
+        sql.SQL(
+            "INSERT /* move_rows.copy_chunk */ INTO {0} ({1}) OVERRIDING SYSTEM VALUE SELECT {1} FROM pg_temp.staged"
+        ).format(there, table.written)
     )
     return inserted.rowcount
 

@@ -162,7 +162,7 @@ async def _refuse_unknown(conn: Connection) -> None:
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = 'tenant_id' AND NOT t.attisdropped
         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-          AND n.nspname <> ALL (%s) AND n.nspname !~ '^(pg_|tenant[0-9]*_)' AND n.nspname !~ '__[0-9a-f]{8}(_old)?$'
+          AND n.nspname <> ALL (%s) AND n.nspname !~ '^(pg_|tenant[0-9]{0,9}_)' AND n.nspname !~ '__[0-9a-f]{8}(_old)?$'
           AND NOT EXISTS (SELECT FROM cloudlab.tenant_local l WHERE l.schema_name = n.nspname)
         LIMIT 1
         """,

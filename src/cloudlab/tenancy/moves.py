@@ -3,7 +3,8 @@
 Standard: §7.2 Tenant-Based Sharding
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -57,6 +58,35 @@ class Move:
     def changes_shard(self) -> bool:
         """Whether the tenant leaves its shard, or only changes its placement there."""
         return self.source != self.target
+
+
+At = Callable[[str], None]
+"""Is told each point of a move at which the mover could die; tests let it."""
+
+
+def nowhere(point: str) -> None:
+    """Do nothing at a point."""
+    del point
+
+
+@dataclass(slots=True)
+class MoveProgress:
+    """How far a move is, for whoever watches: rows copied of how many, rows compared, bytes of log not applied."""
+
+    state: MoveState = MoveState.PLANNED
+    rows: int = 0
+    copied: int = 0
+    checked: int = 0
+    lag_bytes: int = 0
+    waits: list[str] = field(default_factory=list[str])
+
+
+Told = Callable[[MoveProgress], None]
+
+
+def untold(progress: MoveProgress) -> None:
+    """Tell nobody."""
+    del progress
 
 
 _MOVES: LiteralString = """

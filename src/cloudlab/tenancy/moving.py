@@ -14,9 +14,9 @@ from cloudlab.errors import Conflict, InvalidInput, from_postgres
 from cloudlab.postgres.pool import Pools
 from cloudlab.schema.targets import SHOP_SCHEMA
 from cloudlab.tenancy import fence, move_places, moves, tenants
-from cloudlab.tenancy.move import At, Mover, Told, nowhere
+from cloudlab.tenancy.move import Mover
 from cloudlab.tenancy.move_ends import Ends, measure
-from cloudlab.tenancy.moves import Destination, Move, MoveState
+from cloudlab.tenancy.moves import At, Destination, Move, MoveState, Told, nowhere
 from cloudlab.tenancy.tenants import Tenant, shard_config
 
 PLACEMENTS = ("row", "schema", "database")

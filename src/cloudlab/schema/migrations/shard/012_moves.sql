@@ -38,6 +38,9 @@ CREATE TRIGGER trg_tenant_transfers_updated_at BEFORE UPDATE ON tenant_transfers
 ALTER TABLE tenant_transfers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenant_transfers FORCE ROW LEVEL SECURITY;
 CREATE POLICY directory_policy ON tenant_transfers FOR ALL TO CURRENT_ROLE USING (true) WITH CHECK (true);
+CREATE POLICY tenant_isolation_policy ON tenant_transfers AS RESTRICTIVE FOR ALL
+    TO application_readonly, application_readwrite, application_admin
+    USING (tenant_id = (SELECT cloudlab.current_tenant())) WITH CHECK (tenant_id = (SELECT cloudlab.current_tenant()));
 
 -- A move counts on the tables, the partitions and the checkpoints that are there when it begins.
 CREATE FUNCTION refuse_while_moving() RETURNS void
