@@ -28,7 +28,7 @@ METHOD = (
     "another), worker and mover as processes of their own; others: floor is the second before each move; rows: "
     "MB/s from the first chunk to the last, floor: psql COPY binary | psql COPY of the same table between the databases"
 )
-_WRITERS, _OTHERS, _PAUSE_SECONDS = 8, 2, 0.03
+_WRITERS, _OTHERS, _PAUSE_SECONDS = 8, 2, 0.1
 _BULK_ROWS = 200_000
 _COMMAND = str(Path(sys.executable).parent / "cloudlab")
 

@@ -15,6 +15,7 @@ from cloudlab.events import store
 from cloudlab.events.types import event
 from cloudlab.platform import Platform
 from cloudlab.shop import readmodels
+from cloudlab.tenancy.move_rows import sees_all
 from cloudlab.tenancy.moves import MoveState
 from cloudlab.tenancy.tenants import shard_config
 from cloudlab.values import Stream
@@ -214,3 +215,19 @@ async def test_readers_see_no_event_twice_and_new_ones_above_all_old_ones(platfo
     (new,) = await platform.read_feed(EAST, after=0, limit=1000)
     assert new.event_position > max(event.event_position for event in old)
     await catch_up(platform)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "xids", "sees"),
+    [
+        ("10:12:", [9, 10, 11], True),
+        ("10:12:10", [11], True),
+        ("10:12:10", [10], False),
+        ("10:12:", [12], False),
+        ("4294967306:4294967308:4294967306", [9, 11], True),
+        ("4294967306:4294967308:4294967306", [10], False),
+        ("4294967290:4294967298:", [2**32 - 3, 1], True),
+    ],
+)
+async def test_a_commit_that_the_log_told_before_it_was_seen_is_waited_for(snapshot: str, xids: list[int], sees: bool):
+    assert sees_all(snapshot, xids) == sees

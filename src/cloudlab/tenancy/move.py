@@ -349,10 +349,10 @@ class Mover:
         async with holder.transaction():
             if move.changes_shard:
                 await holder.execute("SELECT /* move.flip */ cloudlab.retire_sagas(%s)", [move.tenant_id])
-            await chase.to_mark(_FENCED_MARK_SECONDS)
-            await chase.apply()
+            await chase.apply_all(_FENCED_MARK_SECONDS)
             if await chase.still_differ(suspects):
-                raise InvariantBroken(f"source and target of tenant {move.tenant_name} differ; nothing was flipped")
+                where = ", ".join(sorted(table.name for table in suspects))
+                raise InvariantBroken(f"source and target of {move.tenant_name} differ in {where}; nothing was flipped")
             self._at("before the flip")
             return await flip(holder, move)
 

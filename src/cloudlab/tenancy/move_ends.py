@@ -19,7 +19,7 @@ from cloudlab.postgres.wire import Connection
 from cloudlab.schema.targets import SHOP_SCHEMA
 from cloudlab.tenancy import fence, move_places
 from cloudlab.tenancy.move_log import ChangeLog, Key
-from cloudlab.tenancy.move_rows import Applier, Route, compare_keys, connect, write_mark
+from cloudlab.tenancy.move_rows import Applier, Route, compare_keys, connect, sees_all, write_mark
 from cloudlab.tenancy.move_tables import Table, discover
 from cloudlab.tenancy.moves import Move
 
@@ -133,9 +133,9 @@ class Chase:
 
     async def apply(self) -> int:
         """Bring the copy up to date with what the log has told so far; return how many keys that were."""
-        taken, place = self.log.take()
+        taken = self.log.take()
         try:
-            count = await self.applier.apply(self.ends.source, self.ends.target, taken)
+            snapshot = await self.applier.apply(self.ends.source, self.ends.target, taken.changed)
         except psycopg.errors.UniqueViolation:
             # A row was read that took over what another had; that it gave it up will be told.
             self.log.give_back(taken)
@@ -144,8 +144,18 @@ class Chase:
         except BaseException:
             self.log.give_back(taken)
             raise
-        self.log.confirm(place)
-        return count
+        if sees_all(snapshot, taken.xids):
+            self.log.confirm(taken.place)
+        else:
+            self.log.give_back(taken)
+        return sum(map(len, taken.changed.values()))
+
+    async def apply_all(self, seconds: float) -> None:
+        """Apply everything committed before now. TimeoutError when it takes longer than so many seconds."""
+        await self.to_mark(seconds)
+        async with asyncio.timeout(seconds):
+            while await self.apply():
+                pass
 
     @asynccontextmanager
     async def keeping_up(self) -> AsyncGenerator[None]:

@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from psycopg import pq
 from psycopg.abc import PQGen
@@ -31,6 +32,15 @@ _EPOCH_2000_SECONDS = 946_684_800
 _Tuple = list[str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Keys that have changed, the transactions that changed them, and the place of the log behind them."""
+
+    changed: dict[Table, set[Key]]
+    xids: set[int]
+    place: int
+
+
 class ChangeLog:
     """The keys that have changed since they were last taken, and how far the log has been read."""
 
@@ -39,6 +49,7 @@ class ChangeLog:
         self._tables = tables
         self._columns: dict[int, tuple[Table, list[int]] | None] = {}
         self._changed: dict[Table, set[Key]] = {}
+        self._xids: set[int] = set()
         self._marks: dict[str, asyncio.Event] = {}
         self._read_to = 0
         self._in_transaction = False
@@ -50,7 +61,7 @@ class ChangeLog:
         """How many keys wait to be taken."""
         return sum(map(len, self._changed.values()))
 
-    def take(self) -> tuple[dict[Table, set[Key]], int]:
+    def take(self) -> Taken:
         """Take what has changed, with the place of the log to confirm once that is applied.
 
         Raises:
@@ -58,12 +69,14 @@ class ChangeLog:
         """
         if self._error:
             raise Unavailable(f"the log of the source broke off: {self._error}") from self._error
-        taken, self._changed = self._changed, {}
-        return taken, self._read_to
+        taken = Taken(self._changed, self._xids, self._read_to)
+        self._changed, self._xids = {}, set()
+        return taken
 
-    def give_back(self, taken: Mapping[Table, set[Key]]) -> None:
+    def give_back(self, taken: Taken) -> None:
         """Put back what could not be applied."""
-        for table, keys in taken.items():
+        self._xids |= taken.xids
+        for table, keys in taken.changed.items():
             self._changed.setdefault(table, set()).update(keys)
 
     def confirm(self, place: int) -> None:
@@ -147,6 +160,8 @@ class ChangeLog:
     def _hear_change(self, data: bytes) -> None:
         kind = data[:1]
         if kind == b"B":
+            (xid,) = struct.unpack_from("!I", data, 17)
+            self._xids.add(xid)
             self._in_transaction = True
         elif kind == b"C":
             (_, end) = struct.unpack_from("!QQ", data, 2)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
+import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -25,6 +26,8 @@ from cloudlab.tenancy.move_tables import Shifts, Table
 
 CHUNK_ROWS = 20_000
 _KEYS_AT_ONCE = 1000
+_XIDS = 2**32 - 1
+_SNAPSHOT = b"SELECT /* move_rows.apply */ pg_current_snapshot()::text"
 _SETTINGS = (
     "-c synchronous_commit=on -c TimeZone=UTC -c datestyle=ISO -c client_connection_check_interval=1s"
     " -c statement_timeout=0"
@@ -209,8 +212,8 @@ class Applier:
             await exchange(source, [Command(read, nothing)])
             await exchange(target, [Command(delete, nothing), Command(insert, (b"{}",))])
 
-    async def apply(self, source: Connection, target: Connection, changed: dict[Table, set[Key]]) -> int:
-        """Put the present rows of these keys in the place of what the target has; return how many keys.
+    async def apply(self, source: Connection, target: Connection, changed: dict[Table, set[Key]]) -> str:
+        """Put the present rows of these keys in the place of what the target has; return the snapshot of the reading.
 
         Raises:
             psycopg.errors.UniqueViolation: A row is in the way that has changed too and is not among these.
@@ -219,23 +222,43 @@ class Applier:
         Cost: one round trip to each side, for a thousand keys a table.
         """
         parts = [(table, part) for table, keys in changed.items() for part in _parts(sorted(keys), _KEYS_AT_ONCE)]
-        if not parts:
-            return 0
         keys = [(self._tenant, *_arrays(part, len(table.key))) for table, part in parts]
-        found = await exchange(
-            source, [Command(self._statements[t][0], key) for (t, _), key in zip(parts, keys, strict=True)]
+        seen, *found = await exchange(
+            source,
+            [
+                Command(_SNAPSHOT),
+                *(Command(self._statements[t][0], key) for (t, _), key in zip(parts, keys, strict=True)),
+            ],
         )
+        ((snapshot,),) = seen.tuples()
+        if not parts:
+            return snapshot
         sent = [[row[0] for row in result.tuples()] for result in found]
         # All deletions first: a row may have taken over what was unique to another.
         deletes = [Command(self._statements[t][1], key) for (t, _), key in zip(parts, keys, strict=True)]
         inserts = [
             Command(self._statements[t][2], (_array(rows).encode(),)) for (t, _), rows in zip(parts, sent, strict=True)
         ]
-        results = await exchange(target, [Command(b"BEGIN"), *deletes, *inserts, Command(b"COMMIT")])
+        try:
+            results = await exchange(target, [Command(b"BEGIN"), *deletes, *inserts, Command(b"COMMIT")])
+        except psycopg.Error:
+            if not target.closed:
+                await exchange(target, [Command(b"ROLLBACK")])
+            raise
         for (table, _), rows, result in zip(parts, sent, results[1 + len(deletes) : -1], strict=True):
             if sorted(row[0] for row in result.tuples()) != sorted(rows):
                 raise InvariantBroken(f"rows of {table.name} have arrived other than they were sent")
-        return sum(len(part) for _, part in parts)
+        return snapshot
+
+
+def sees_all(snapshot: str, xids: Iterable[int]) -> bool:
+    """Say whether a snapshot sees all of some transactions that have committed.
+
+    The log tells a commit when it is flushed, and that is a moment before others see it.
+    """
+    _, xmax, in_progress = snapshot.split(":")
+    running = {int(each) & _XIDS for each in in_progress.split(",") if each}
+    return all(xid not in running and (xid - int(xmax)) & _XIDS > _XIDS >> 1 for xid in xids)
 
 
 def _statements(route: Route, table: Table) -> tuple[bytes, bytes, bytes]:
