@@ -7084,6 +7084,12 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.subject_keys AS RESTRICTIVE TO
 CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_local FOR SELECT TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
+-- Name: tenant_transfers tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_transfers AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: tenant_local; Type: ROW SECURITY; Schema: cloudlab; Owner: -
 --
 
