@@ -162,8 +162,16 @@ async def make_months(source: Connection, target: Connection) -> None:
     """Make the partitions that the tenant's events need at the target.
 
     Raises:
-        Conflict: A month is archived there.
+        Conflict: A month is archived there, or is on its way to the archive of the source.
     """
+    found = await source.execute(
+        "SELECT /* move_places.make_months */ m.month FROM cloudlab.event_archives AS m WHERE m.state = 'moving'"
+    )
+    if row := await found.fetchone():
+        raise Conflict(
+            f"{row[0]:%Y-%m} is on its way to the archive of the source",
+            hint=f"Let that end first: cloudlab partition archive {row[0]:%Y-%m}",
+        )
     found = await source.execute(
         """
         SELECT /* move_places.make_months */ DISTINCT date_trunc('month', e.created_at AT TIME ZONE 'UTC')::date
