@@ -270,6 +270,7 @@ _BY_SQLSTATE: dict[str, Callable[[psycopg.errors.Diagnostic, str], CloudLabError
     "CL200": _raised(NotFound),
     "CL400": _raised(InvalidInput),
     "CL402": _raised(BadMoney),
+    "CL500": _raised(Conflict),
     "CL501": _raised(VersionConflict),
     "CL502": _raised(OutOfStock),
     "CL503": _raised(IllegalTransition),

@@ -7,8 +7,10 @@ Standard: §1.1 Technology Stack
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +36,8 @@ from cloudlab.session import Scope, Session, open_session
 from cloudlab.tenancy import lifecycle, tenants
 from cloudlab.tenancy.export import export
 from cloudlab.tenancy.limiter import Limiter, SettingsBook, limited
+from cloudlab.tenancy.moves import Move, Told
+from cloudlab.tenancy.moving import Moves
 from cloudlab.tenancy.replicas import Replicas
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
 from cloudlab.values import NO_CAUSE, Cause, Event, Stream
@@ -64,6 +68,7 @@ class Platform:
         wakes = waker(sagas)
         self.readers = Readers(config, pools, stores, [*projections, wakes] if wakes else projections)
         self.sagas = Sagas(config, pools, self, sagas)
+        self.moves = Moves(config, pools)
         self._pools = pools
         self._doorbell = doorbell
         self._inline = tuple(item for item in projections if isinstance(item, InlineProjection))
@@ -161,6 +166,24 @@ class Platform:
         self._routes[tenant.tenant_id] = self._routes[tenant.tenant_name] = tenant
         return tenant
 
+    async def move_tenant(
+        self,
+        tenant: Tenant,
+        *,
+        to_shard: str | None = None,
+        placement: str | None = None,
+        may_leave_region: bool = False,
+        told: Told | None = None,
+    ) -> Move:
+        """Move a tenant online, or go on with its interrupted move; see `tenancy.moving.Moves.move` for the rules."""
+        try:
+            return await self.moves.move(
+                tenant, to_shard=to_shard, placement=placement,
+                may_leave_region=may_leave_region, told=told,
+            )  # fmt: skip
+        finally:
+            self.forget(tenant)
+
     async def tenant(self, name: str | UUID) -> Tenant:
         """Return a tenant by name or id, from this process's memory when it was asked for before.
 
@@ -228,12 +251,20 @@ class Platform:
                 self._replicas.note_write(tenant.tenant_id, s.position)
             if s.has_appended:
                 self._doorbell.ring(url)
-        except WrongShard:
-            self.forget(tenant)
+        except WrongShard as error:
+            self._reroute(tenant, error.details)
             raise
         except Unavailable:
             self._replicas.doubt(shard)
             raise
+
+    def _reroute(self, tenant: Tenant, told: str) -> None:
+        """Believe what the shard said of where the tenant lives now; without that, ask the directory the next time."""
+        self.forget(tenant)
+        if len(words := told.split()) == len(("shard", "schema", "epoch")):
+            region = shard_config(self.config, words[0]).region
+            now = replace(tenant, shard=words[0], schema_name=words[1], epoch=int(words[2]), region=region)
+            self._routes[tenant.tenant_id] = self._routes[tenant.tenant_name] = now
 
     async def run(
         self,
@@ -250,18 +281,25 @@ class Platform:
 
         Raises:
             SerializationFailed: It lost five times in a row.
+            WrongShard: No shard has served it for as long as `lock_timeout_seconds`.
         """
-        for attempt in range(_ATTEMPTS):
+        attempt, since = 0, time.monotonic()
+        while True:
             try:
                 async with self.session(tenant, user_id=user_id, readonly=readonly, cause=cause) as s:
                     return await work(s)
-            except (SerializationFailed, WrongShard) as error:
-                if attempt == _ATTEMPTS - 1:
+            except SerializationFailed:
+                attempt += 1
+                if attempt == _ATTEMPTS:
                     raise
-                if isinstance(error, WrongShard):
-                    tenant = await self.tenant(tenant.tenant_id)
-                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  jitter, not a secret
-        raise AssertionError("unreachable")
+            except WrongShard as error:
+                # Where a move was cut off behind its flip, the target opens when somebody has carried it on.
+                attempt += not error.details
+                if time.monotonic() - since > self.config.limits.lock_timeout_seconds:
+                    raise
+                tenant = await self.tenant(tenant.tenant_id)
+            pause = 0.01 * 2 ** min(attempt, _ATTEMPTS)
+            await asyncio.sleep(random.uniform(0, pause) if attempt else 0)  # noqa: S311  jitter, not a secret
 
     async def combine(
         self,

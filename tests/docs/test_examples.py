@@ -41,6 +41,7 @@ def at_home(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("custom_saga", ["completed", "compensated"]),
         ("checkout", ["1 of LAMP wanted, 0 in stock", "completed", "compensated", "completed", "shipped"]),
         ("typed_events", ["ada@acme.test", "None"]),
+        ("move_tenant", ["eu_west_001", "us_east_001", "all there"]),
     ],
 )
 async def test_an_example_runs(name: str, expected: list[str]):
@@ -49,7 +50,7 @@ async def test_an_example_runs(name: str, expected: list[str]):
 
 def test_every_example_is_run():
     names = {path.stem for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"order_flow", "custom_projection", "custom_saga", "checkout", "typed_events"}
+    assert names == {"order_flow", "custom_projection", "custom_saga", "checkout", "typed_events", "move_tenant"}
 
 
 @pytest.mark.usefixtures("at_home")

@@ -114,6 +114,142 @@ COMMENT ON COLUMN cloudlab.erasures.subject_id IS 'The person';
 COMMENT ON COLUMN cloudlab.erasures.requested_at IS 'When the erasure was asked for, before anything was erased';
 
 --
+-- Name: moves; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.moves (
+    move_id uuid DEFAULT uuidv7() NOT NULL,
+    tenant_id uuid NOT NULL,
+    source_shard_id uuid NOT NULL,
+    target_shard_id uuid NOT NULL,
+    source_schema character varying(63) NOT NULL,
+    target_schema character varying(63) NOT NULL,
+    placement character varying(20) NOT NULL,
+    epoch integer NOT NULL,
+    state character varying(20) DEFAULT 'planned'::character varying NOT NULL,
+    row_count bigint DEFAULT 0 NOT NULL,
+    size_bytes bigint DEFAULT 0 NOT NULL,
+    checked_rows bigint,
+    gap_ms numeric(12,3),
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    flipped_at timestamp with time zone,
+    CONSTRAINT chk_moves_epoch_positive CHECK ((epoch > 0)),
+    CONSTRAINT chk_moves_goes_somewhere CHECK (((source_shard_id <> target_shard_id) OR ((source_schema)::text <> (target_schema)::text))),
+    CONSTRAINT chk_moves_placement CHECK (((placement)::text = ANY ((ARRAY['row'::character varying, 'schema'::character varying, 'database'::character varying])::text[]))),
+    CONSTRAINT chk_moves_state CHECK (((state)::text = ANY ((ARRAY['planned'::character varying, 'copying'::character varying, 'following'::character varying, 'flipped'::character varying, 'published'::character varying, 'grace'::character varying, 'finished'::character varying, 'aborted'::character varying])::text[])))
+);
+
+--
+-- Name: TABLE moves; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.moves IS 'Moves of tenants from shard to shard or from placement to placement; at most one under way for each';
+
+--
+-- Name: COLUMN moves.move_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.move_id IS 'Unique identifier of the move';
+
+--
+-- Name: COLUMN moves.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.tenant_id IS 'The tenant that moves';
+
+--
+-- Name: COLUMN moves.source_shard_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.source_shard_id IS 'Shard it leaves';
+
+--
+-- Name: COLUMN moves.target_shard_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.target_shard_id IS 'Shard it goes to; the same when only its placement changes';
+
+--
+-- Name: COLUMN moves.source_schema; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.source_schema IS 'Schema it leaves';
+
+--
+-- Name: COLUMN moves.target_schema; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.target_schema IS 'Schema it goes to';
+
+--
+-- Name: COLUMN moves.placement; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.placement IS 'Placement it gets';
+
+--
+-- Name: COLUMN moves.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.epoch IS 'Epoch of its placement at the target';
+
+--
+-- Name: COLUMN moves.state; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.state IS 'planned, copying, following; behind the point of no return flipped, published, grace, finished; or aborted';
+
+--
+-- Name: COLUMN moves.row_count; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.row_count IS 'Rows the tenant had when the move began, as the copying counts them';
+
+--
+-- Name: COLUMN moves.size_bytes; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.size_bytes IS 'About how large they are';
+
+--
+-- Name: COLUMN moves.checked_rows; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.checked_rows IS 'Rows compared between source and target before the flip';
+
+--
+-- Name: COLUMN moves.gap_ms; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.gap_ms IS 'For how long the fence kept writers waiting';
+
+--
+-- Name: COLUMN moves.last_error; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.last_error IS 'Why it stopped the last time';
+
+--
+-- Name: COLUMN moves.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.created_at IS 'When it was begun';
+
+--
+-- Name: COLUMN moves.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.updated_at IS 'When its state last changed';
+
+--
+-- Name: COLUMN moves.flipped_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.moves.flipped_at IS 'When the target became the tenant''s home; the grace period counts from then';
+
+--
 -- Name: placements; Type: TABLE; Schema: cloudlab; Owner: -
 --
 
@@ -380,6 +516,13 @@ ALTER TABLE ONLY cloudlab.erasures
     ADD CONSTRAINT pk_erasures PRIMARY KEY (tenant_id, subject_id);
 
 --
+-- Name: moves pk_moves; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.moves
+    ADD CONSTRAINT pk_moves PRIMARY KEY (move_id);
+
+--
 -- Name: placements pk_placements; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -422,10 +565,40 @@ ALTER TABLE ONLY cloudlab.tenants
     ADD CONSTRAINT uq_tenants_tenant_name UNIQUE (tenant_name);
 
 --
+-- Name: idx_moves_source_shard_id; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_moves_source_shard_id ON cloudlab.moves USING btree (source_shard_id);
+
+--
+-- Name: idx_moves_target_shard_id; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_moves_target_shard_id ON cloudlab.moves USING btree (target_shard_id);
+
+--
+-- Name: idx_moves_tenant_id; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_moves_tenant_id ON cloudlab.moves USING btree (tenant_id, created_at);
+
+--
 -- Name: idx_placements_shard_id; Type: INDEX; Schema: cloudlab; Owner: -
 --
 
 CREATE INDEX idx_placements_shard_id ON cloudlab.placements USING btree (shard_id);
+
+--
+-- Name: uq_moves_tenant_id_under_way; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE UNIQUE INDEX uq_moves_tenant_id_under_way ON cloudlab.moves USING btree (tenant_id) WHERE ((state)::text = ANY ((ARRAY['planned'::character varying, 'copying'::character varying, 'following'::character varying, 'flipped'::character varying, 'published'::character varying])::text[]));
+
+--
+-- Name: moves trg_moves_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_moves_updated_at BEFORE UPDATE ON cloudlab.moves FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
 
 --
 -- Name: placements trg_placements_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
@@ -444,6 +617,20 @@ CREATE TRIGGER trg_shards_updated_at BEFORE UPDATE ON cloudlab.shards FOR EACH R
 --
 
 CREATE TRIGGER trg_tenants_updated_at BEFORE UPDATE ON cloudlab.tenants FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: moves fk_moves_source_shard_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.moves
+    ADD CONSTRAINT fk_moves_source_shard_id FOREIGN KEY (source_shard_id) REFERENCES cloudlab.shards(shard_id) ON DELETE RESTRICT;
+
+--
+-- Name: moves fk_moves_target_shard_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.moves
+    ADD CONSTRAINT fk_moves_target_shard_id FOREIGN KEY (target_shard_id) REFERENCES cloudlab.shards(shard_id) ON DELETE RESTRICT;
 
 --
 -- Name: placements fk_placements_shard_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
@@ -474,6 +661,15 @@ GRANT USAGE ON SCHEMA cloudlab TO platform_worker;
 
 GRANT SELECT,INSERT ON TABLE cloudlab.erasures TO application_readwrite;
 GRANT SELECT,INSERT ON TABLE cloudlab.erasures TO application_admin;
+
+--
+-- Name: TABLE moves; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.moves TO application_readonly;
+GRANT SELECT ON TABLE cloudlab.moves TO application_readwrite;
+GRANT SELECT ON TABLE cloudlab.moves TO application_admin;
+GRANT SELECT ON TABLE cloudlab.moves TO platform_worker;
 
 --
 -- Name: TABLE placements; Type: ACL; Schema: cloudlab; Owner: -

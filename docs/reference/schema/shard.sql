@@ -358,7 +358,9 @@ CREATE FUNCTION cloudlab.archived_through() RETURNS bigint
     AS $$
 BEGIN
     PERFORM FROM event_archives LIMIT 0;
-    RETURN (SELECT coalesce(max(a.last_position), 0) FROM event_archives a);
+    -- Below 0 stands the history of tenants that have moved here, so the bottom of nothing is lower.
+    RETURN (SELECT coalesce(max(a.last_position) FILTER (WHERE a.event_count > 0), '-9223372036854775808')
+            FROM event_archives a);
 END
 $$;
 
@@ -401,6 +403,7 @@ DECLARE
     v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
     v_table constant regclass := to_regclass('cloudlab.' || quote_ident(v_name));
 BEGIN
+    PERFORM refuse_while_moving();
     LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
     -- Between its parents the table stands alone: it must let in whom they let in, and nobody else.
     IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = v_table) THEN
@@ -416,6 +419,38 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint) IS 'First step of an archiving: from now on the month is read from its own table';
+
+--
+-- Name: begin_import(uuid, uuid, bigint, bigint, bigint); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.begin_import(p_tenant_id uuid, p_move_id uuid, p_native_last bigint, p_imported_first bigint, p_imported_last bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_floor bigint;
+    v_room constant bigint := p_native_last + 4294967296;
+    v_native bigint;
+BEGIN
+    LOCK TABLE tenant_transfers IN SHARE ROW EXCLUSIVE MODE;
+    IF EXISTS (SELECT FROM tenant_transfers t WHERE t.tenant_id = p_tenant_id AND t.move_id = p_move_id
+               AND t.direction = 'in') THEN
+        RETURN;
+    END IF;
+    v_floor := least(0, (SELECT min(t.lowest_position) FROM tenant_transfers t));
+    v_native := v_floor - v_room - 1;
+    INSERT INTO tenant_transfers (tenant_id, move_id, direction, lowest_position, native_shift, imported_shift)
+    VALUES (p_tenant_id, p_move_id, 'in', v_native - (p_imported_last - p_imported_first) - 1, v_native,
+            v_native - p_imported_last);
+END
+$$;
+
+--
+-- Name: FUNCTION begin_import(p_tenant_id uuid, p_move_id uuid, p_native_last bigint, p_imported_first bigint, p_imported_last bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.begin_import(p_tenant_id uuid, p_move_id uuid, p_native_last bigint, p_imported_first bigint, p_imported_last bigint) IS 'Gives the events of a tenant that comes here a block of positions of their own';
 
 --
 -- Name: begin_lane(character varying, integer, uuid, bigint, integer, character varying[], boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -477,6 +512,8 @@ DECLARE
     v_table text;
     v_reader text;
 BEGIN
+    -- A move counts on the tables and checkpoints that are there: the two exclude each other.
+    PERFORM refuse_while_moving();
     PERFORM register_projection(p_name || '@rebuild', p_lanes);
     FOR v_schema IN SELECT s FROM tenant_schemas() AS s WHERE cardinality(p_tables) > 0 LOOP
         v_copy := shadow_schema(v_schema, p_name);
@@ -790,7 +827,8 @@ CREATE FUNCTION cloudlab.enter_read_model(p_tenant_id uuid) RETURNS text
 DECLARE
     v_schema text;
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(20541, hashtext(p_tenant_id::text));
+    -- Not the lock of the sessions: a move stops those first, and then waits for the readers.
+    PERFORM pg_advisory_xact_lock_shared(20544, hashtext(p_tenant_id::text));
     SELECT t.schema_name INTO v_schema FROM tenant_local t
     WHERE t.tenant_id = p_tenant_id AND t.state IN ('open', 'suspended');
     PERFORM set_config('app.current_tenant_id', CASE WHEN FOUND THEN p_tenant_id::text ELSE '' END, true),
@@ -818,10 +856,14 @@ DECLARE
 BEGIN
     -- A move takes this lock exclusively; waiting for it is bounded by lock_timeout.
     PERFORM pg_advisory_xact_lock_shared(20541, hashtext(p_tenant_id::text));
-    SELECT t.schema_name, t.state, t.epoch INTO v_local FROM tenant_local t WHERE t.tenant_id = p_tenant_id;
+    SELECT t.schema_name, t.state, t.epoch, t.moved_to INTO v_local FROM tenant_local t WHERE t.tenant_id = p_tenant_id;
     IF NOT FOUND OR v_local.state IN ('importing', 'moved') OR v_local.epoch <> p_epoch THEN
         RAISE EXCEPTION 'tenant % is not served by this shard at epoch %', p_tenant_id, p_epoch
-            USING ERRCODE = 'CL001';
+            USING ERRCODE = 'CL001', DETAIL = CASE
+                WHEN v_local.state = 'moved' THEN format('%s %s', v_local.moved_to, v_local.epoch)
+                WHEN v_local.state IN ('open', 'suspended') THEN format('%s %s %s',
+                    (SELECT i.shard_name FROM shard_identity i), v_local.schema_name, v_local.epoch)
+                ELSE '' END;
     ELSIF v_local.state = 'suspended' THEN
         RAISE EXCEPTION 'tenant % is suspended', p_tenant_id USING ERRCODE = 'CL002';
     END IF;
@@ -908,6 +950,21 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.event_sources() IS 'A query for all events, archived or not; true until the end of the transaction that asked';
+
+--
+-- Name: feed_beginning(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.feed_beginning() RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$ SELECT least(0, (SELECT min(t.lowest_position) - 1 FROM cloudlab.tenant_transfers t)) $$;
+
+--
+-- Name: FUNCTION feed_beginning(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.feed_beginning() IS 'Position below all events, imported history included: where a new reader begins';
 
 --
 -- Name: feed_horizon(); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -1022,8 +1079,8 @@ BEGIN
                     WHERE l.projection_name IN (p_name, v_copy_name)) AS lease_epoch
             FROM projection_checkpoints c WHERE c.projection_name = v_copy_name;
         DELETE FROM projections p WHERE p.projection_name = p_name RETURNING p.state INTO v_state;
-        INSERT INTO projections (projection_name, lane_count, state)
-        SELECT p_name, p.lane_count, coalesce(v_state, 'live') FROM projections p WHERE p.projection_name = v_copy_name;
+        INSERT INTO projections (projection_name, lane_count, is_external, state)
+        SELECT p_name, p.lane_count, p.is_external, coalesce(v_state, 'live') FROM projections p WHERE p.projection_name = v_copy_name;
         INSERT INTO projection_checkpoints (projection_name, lane, epoch, event_position, lease_epoch)
         SELECT p_name, r.lane, r.epoch, r.event_position, r.lease_epoch FROM rebuilt r;
         UPDATE parked_events k SET projection_name = p_name WHERE k.projection_name = v_copy_name;
@@ -1037,6 +1094,61 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.finish_rebuild(p_name character varying, p_tables text[], p_inline boolean) IS 'Puts the copies in the place of the live tables, and their checkpoints in the place of the projection''s';
+
+--
+-- Name: flip_tenant(uuid, uuid, integer, text, text, boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.flip_tenant(p_tenant_id uuid, p_move_id uuid, p_epoch integer, p_shard text, p_schema text, p_leaves boolean, OUT state character varying, OUT last_position bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    last_position := coalesce(pg_sequence_last_value('cloudlab.event_position'), 0);
+    SELECT t.state INTO state FROM tenant_local t
+    WHERE t.tenant_id = p_tenant_id AND t.epoch = p_epoch - 1 AND t.state IN ('open', 'suspended') FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'tenant % is not served by this shard at epoch %', p_tenant_id, p_epoch - 1 USING ERRCODE = 'CL500',
+            HINT = 'Abort the move; begin anew.';
+    END IF;
+    IF p_leaves THEN
+        UPDATE tenant_local t SET epoch = p_epoch, state = 'moved', moved_to = p_shard || ' ' || p_schema
+        WHERE t.tenant_id = p_tenant_id;
+    ELSE
+        UPDATE tenant_local t SET epoch = p_epoch, schema_name = p_schema WHERE t.tenant_id = p_tenant_id;
+    END IF;
+    UPDATE tenant_transfers t SET progress = jsonb_build_object('state', flip_tenant.state, 'last_position', last_position)
+    WHERE t.tenant_id = p_tenant_id AND t.move_id = p_move_id AND t.direction = 'out';
+END
+$$;
+
+--
+-- Name: FUNCTION flip_tenant(p_tenant_id uuid, p_move_id uuid, p_epoch integer, p_shard text, p_schema text, p_leaves boolean, OUT state character varying, OUT last_position bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.flip_tenant(p_tenant_id uuid, p_move_id uuid, p_epoch integer, p_shard text, p_schema text, p_leaves boolean, OUT state character varying, OUT last_position bigint) IS 'The point of no return: this shard says that the tenant lives elsewhere; returns its state and the last position';
+
+--
+-- Name: hold_feed(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.hold_feed() RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_mark constant bigint := (20542::bigint << 48) | coalesce(pg_sequence_last_value('cloudlab.event_position'), 0);
+BEGIN
+    PERFORM pg_advisory_lock_shared(v_mark);
+    RETURN v_mark;
+END
+$$;
+
+--
+-- Name: FUNCTION hold_feed(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.hold_feed() IS 'Lets readers go no further than what is there, until the session gives the lock back';
 
 --
 -- Name: journal_sagas(uuid[], integer[], integer[], character varying[], double precision[], jsonb[], character varying[], uuid[], uuid[], integer[], character varying[], character varying[], integer[], character varying[], timestamp with time zone[], timestamp with time zone[], jsonb[], text[]); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -1204,6 +1316,42 @@ $_$;
 COMMENT ON FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) IS 'Count, hash and last position of a month of events, wherever it is';
 
 --
+-- Name: moving_tenant(); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.moving_tenant() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT nullif(pg_catalog.current_setting('app.moving_tenant_id', true), '')::uuid $$;
+
+--
+-- Name: FUNCTION moving_tenant(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.moving_tenant() IS 'Tenant whose rows the owner moves or drops, NULL when none: then it sees no rows';
+
+--
+-- Name: open_tenant(uuid, integer, character varying, bigint); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.open_tenant(p_tenant_id uuid, p_epoch integer, p_state character varying, p_last_position bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM raise_event_position(p_last_position);
+    PERFORM hold_feed();
+    UPDATE tenant_local t SET state = p_state
+    WHERE t.tenant_id = p_tenant_id AND t.epoch = p_epoch AND t.state = 'importing';
+END
+$$;
+
+--
+-- Name: FUNCTION open_tenant(p_tenant_id uuid, p_epoch integer, p_state character varying, p_last_position bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.open_tenant(p_tenant_id uuid, p_epoch integer, p_state character varying, p_last_position bigint) IS 'Lets a tenant that has come be served here; readers see its new events once hold_feed is given back';
+
+--
 -- Name: protect_read_model(regclass, text); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -1247,6 +1395,8 @@ BEGIN
         ' TO application_readonly, application_readwrite, application_admin USING (%s) WITH CHECK (%2$s)',
         p_table, CASE WHEN p_visible_to_user = 'true' THEN 'true' ELSE v_user || p_visible_to_user END);
     EXECUTE format('CREATE POLICY platform_policy ON %s AS PERMISSIVE FOR SELECT TO platform_worker USING (true)', p_table);
+    EXECUTE format('CREATE POLICY move_policy ON %s AS PERMISSIVE FOR ALL TO CURRENT_ROLE USING (tenant_id ='
+        ' (SELECT cloudlab.moving_tenant())) WITH CHECK (tenant_id = (SELECT cloudlab.moving_tenant()))', p_table);
     EXECUTE format('GRANT SELECT ON %s TO application_readonly, application_readwrite, application_admin, platform_worker',
         p_table);
     EXECUTE format('GRANT %s ON %s TO application_readwrite, application_admin', p_write_grants, p_table);
@@ -1258,6 +1408,28 @@ $_$;
 --
 
 COMMENT ON FUNCTION cloudlab.protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) IS 'Enables and forces RLS, adds the restrictive tenant policy and the permissive user policy, and grants';
+
+--
+-- Name: raise_event_position(bigint); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.raise_event_position(p_above bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    -- Far ahead, so that whoever draws a number at this moment cannot have passed it.
+    IF coalesce(pg_sequence_last_value('cloudlab.event_position'), 0) < p_above THEN
+        PERFORM setval('cloudlab.event_position', p_above + 1000000);
+    END IF;
+END
+$$;
+
+--
+-- Name: FUNCTION raise_event_position(p_above bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.raise_event_position(p_above bigint) IS 'Lets the positions of this shard go on above those of another';
 
 --
 -- Name: read_feed(bigint, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -1388,6 +1560,37 @@ $_$;
 COMMENT ON FUNCTION cloudlab.read_stream_history(p_aggregate_type character varying, p_aggregate_id uuid, p_after_version integer, p_limit integer, p_backward boolean) IS 'The events of one stream of the current tenant above a version, or backward below it, archived ones too';
 
 --
+-- Name: readers_in_the_way(uuid, bigint); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.readers_in_the_way(p_tenant_id uuid, p_upto bigint) RETURNS TABLE(projection_name character varying, reason text, is_external boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT p.projection_name, CASE WHEN p.projection_name LIKE '%@rebuild' THEN 'rebuilding' ELSE p.state::text END,
+               p.is_external
+        FROM projections p WHERE p.state = 'paused' OR p.projection_name LIKE '%@rebuild'
+        UNION ALL
+        SELECT DISTINCT k.projection_name, 'parked', false FROM parked_events k WHERE k.tenant_id = p_tenant_id
+        UNION ALL
+        SELECT DISTINCT c.projection_name, 'behind', p.is_external
+        FROM projection_checkpoints c JOIN projections p ON p.projection_name = c.projection_name
+        WHERE p.state = 'live' AND p.projection_name NOT LIKE '%@rebuild'
+          AND EXISTS (SELECT FROM events e WHERE e.event_position > c.event_position AND e.event_position <= p_upto
+                      AND e.tenant_id = p_tenant_id
+                      AND lane_of(e.aggregate_id, p.lane_count) = c.lane);
+END
+$$;
+
+--
+-- Name: FUNCTION readers_in_the_way(p_tenant_id uuid, p_upto bigint); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.readers_in_the_way(p_tenant_id uuid, p_upto bigint) IS 'Projections that have not applied the events of a tenant up to a position, and why: behind, paused, parked or rebuilding';
+
+--
 -- Name: refuse_change(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
@@ -1431,22 +1634,50 @@ $$;
 COMMENT ON FUNCTION cloudlab.refuse_new_key() IS 'Makes an erasure final, whoever asks';
 
 --
--- Name: register_projection(character varying, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+-- Name: refuse_while_moving(); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
-CREATE FUNCTION cloudlab.register_projection(p_name character varying, p_lanes integer) RETURNS void
+CREATE FUNCTION cloudlab.refuse_while_moving() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+BEGIN
+    LOCK TABLE tenant_transfers IN SHARE MODE;
+    IF EXISTS (SELECT FROM tenant_transfers t WHERE t.state = 'open') THEN
+        RAISE EXCEPTION 'a tenant is moving to or from this shard' USING ERRCODE = 'CL500',
+            HINT = 'Wait for its move to end, or abort it: cloudlab shard list';
+    END IF;
+END
+$$;
+
+--
+-- Name: FUNCTION refuse_while_moving(); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.refuse_while_moving() IS 'Excludes moves until the end of the transaction; refused while one is under way';
+
+--
+-- Name: register_projection(character varying, integer, boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.register_projection(p_name character varying, p_lanes integer, p_is_external boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'cloudlab', 'pg_temp'
     AS $$
 DECLARE
     v_lanes integer;
+    v_is_external boolean := p_is_external;
 BEGIN
-    SELECT p.lane_count INTO v_lanes FROM projections p WHERE p.projection_name = p_name;
+    SELECT p.lane_count, p.is_external INTO v_lanes, v_is_external FROM projections p WHERE p.projection_name = p_name;
     IF NOT FOUND THEN
-        INSERT INTO projections (projection_name, lane_count) VALUES (p_name, p_lanes) ON CONFLICT DO NOTHING;
+        INSERT INTO projections (projection_name, lane_count, is_external) VALUES (p_name, p_lanes, p_is_external) ON CONFLICT DO NOTHING;
         SELECT p.lane_count INTO v_lanes FROM projections p WHERE p.projection_name = p_name;
-        INSERT INTO projection_checkpoints (projection_name, lane)
-        SELECT p_name, n FROM generate_series(0, v_lanes - 1) AS n ON CONFLICT DO NOTHING;
+        -- Below 0 stands the history of tenants that have moved here.
+        INSERT INTO projection_checkpoints (projection_name, lane, event_position)
+        SELECT p_name, n, feed_beginning() FROM generate_series(0, v_lanes - 1) AS n ON CONFLICT DO NOTHING;
+    END IF;
+    IF v_is_external <> p_is_external THEN
+        UPDATE projections p SET is_external = p_is_external WHERE p.projection_name = p_name;
     END IF;
     IF v_lanes <> p_lanes THEN
         RAISE EXCEPTION 'projection % has % lanes here, not %', p_name, v_lanes, p_lanes
@@ -1456,10 +1687,10 @@ END
 $$;
 
 --
--- Name: FUNCTION register_projection(p_name character varying, p_lanes integer); Type: COMMENT; Schema: cloudlab; Owner: -
+-- Name: FUNCTION register_projection(p_name character varying, p_lanes integer, p_is_external boolean); Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON FUNCTION cloudlab.register_projection(p_name character varying, p_lanes integer) IS 'Makes a projection known with its lanes, once';
+COMMENT ON FUNCTION cloudlab.register_projection(p_name character varying, p_lanes integer, p_is_external boolean) IS 'Makes a projection known with its lanes, once';
 
 --
 -- Name: release_lane(character varying, integer, uuid, bigint); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -1546,6 +1777,7 @@ CREATE FUNCTION cloudlab.restore_event_archive(p_month date) RETURNS void
 DECLARE
     v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
 BEGIN
+    PERFORM refuse_while_moving();
     LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('ALTER TABLE cloudlab.events_archive DETACH PARTITION cloudlab.%I', v_name);
     EXECUTE format('ALTER TABLE cloudlab.events ATTACH PARTITION cloudlab.%I FOR VALUES FROM (%L) TO (%L)',
@@ -1559,6 +1791,42 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.restore_event_archive(p_month date) IS 'Brings a month back from the archive, in one transaction';
+
+--
+-- Name: retire_sagas(uuid); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.retire_sagas(p_tenant_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'cloudlab', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    v_live record;
+BEGIN
+    FOR v_live IN
+        WITH RECURSIVE live AS (
+            (SELECT i.saga_type, i.definition_version FROM saga_instances i WHERE i.next_at IS NOT NULL
+             ORDER BY i.saga_type, i.definition_version LIMIT 1)
+            UNION ALL
+            SELECT n.saga_type, n.definition_version FROM live l, LATERAL (
+                SELECT i.saga_type, i.definition_version FROM saga_instances i WHERE i.next_at IS NOT NULL
+                  AND (i.saga_type, i.definition_version) > (l.saga_type, l.definition_version)
+                ORDER BY i.saga_type, i.definition_version LIMIT 1) AS n)
+        SELECT l.saga_type, l.definition_version FROM live l
+    LOOP
+        UPDATE saga_instances s SET next_at = 'infinity', lease_owner = NULL
+        WHERE s.saga_type = v_live.saga_type AND s.definition_version = v_live.definition_version
+          AND s.tenant_id = p_tenant_id AND s.next_at IS NOT NULL;
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION retire_sagas(p_tenant_id uuid); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.retire_sagas(p_tenant_id uuid) IS 'Keeps workers of this shard from the sagas of a tenant that leaves it';
 
 --
 -- Name: shadow_schema(text, character varying); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -2784,8 +3052,7 @@ CREATE TABLE cloudlab.projection_checkpoints (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_projection_checkpoints_attempts_not_negative CHECK ((failed_attempts >= 0)),
-    CONSTRAINT chk_projection_checkpoints_lane_not_negative CHECK ((lane >= 0)),
-    CONSTRAINT chk_projection_checkpoints_position_not_negative CHECK ((event_position >= 0))
+    CONSTRAINT chk_projection_checkpoints_lane_not_negative CHECK ((lane >= 0))
 )
 WITH (fillfactor='50');
 
@@ -2903,6 +3170,7 @@ CREATE TABLE cloudlab.projections (
     projection_name character varying(100) NOT NULL,
     lane_count integer NOT NULL,
     state character varying(20) DEFAULT 'live'::character varying NOT NULL,
+    is_external boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_projections_lane_count_power_of_two CHECK ((((lane_count >= 1) AND (lane_count <= 256)) AND ((lane_count & (lane_count - 1)) = 0))),
@@ -2932,6 +3200,12 @@ COMMENT ON COLUMN cloudlab.projections.lane_count IS 'Into how many lanes its st
 --
 
 COMMENT ON COLUMN cloudlab.projections.state IS 'Whether its workers go on (live), stand still (paused), or do so for a rebuild''s swap only (swapping)';
+
+--
+-- Name: COLUMN projections.is_external; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projections.is_external IS 'Whether it writes outside of this database: then its effect does not move with a tenant''s rows';
 
 --
 -- Name: COLUMN projections.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -3877,6 +4151,7 @@ CREATE TABLE cloudlab.tenant_local (
     schema_name character varying(63) NOT NULL,
     state character varying(20) DEFAULT 'open'::character varying NOT NULL,
     epoch integer DEFAULT 1 NOT NULL,
+    moved_to character varying(127),
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_tenant_local_schema_name_format CHECK (((schema_name)::text ~ '^[a-z][a-z0-9_]*$'::text)),
@@ -3922,6 +4197,12 @@ COMMENT ON COLUMN cloudlab.tenant_local.state IS 'Whether it is served here: imp
 COMMENT ON COLUMN cloudlab.tenant_local.epoch IS 'Epoch of the placement this shard knows';
 
 --
+-- Name: COLUMN tenant_local.moved_to; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_local.moved_to IS 'Shard and schema at which it is served now at that epoch, where it was moved from here';
+
+--
 -- Name: COLUMN tenant_local.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
@@ -3932,6 +4213,94 @@ COMMENT ON COLUMN cloudlab.tenant_local.created_at IS 'When the tenant came to t
 --
 
 COMMENT ON COLUMN cloudlab.tenant_local.updated_at IS 'When this row last changed';
+
+--
+-- Name: tenant_transfers; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.tenant_transfers (
+    tenant_id uuid NOT NULL,
+    move_id uuid NOT NULL,
+    direction character varying(10) NOT NULL,
+    state character varying(20) DEFAULT 'open'::character varying NOT NULL,
+    progress jsonb DEFAULT '{}'::jsonb NOT NULL,
+    lowest_position bigint,
+    native_shift bigint,
+    imported_shift bigint,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_tenant_transfers_direction CHECK (((direction)::text = ANY ((ARRAY['in'::character varying, 'out'::character varying])::text[]))),
+    CONSTRAINT chk_tenant_transfers_lowest_negative CHECK ((lowest_position < 0)),
+    CONSTRAINT chk_tenant_transfers_state CHECK (((state)::text = ANY ((ARRAY['open'::character varying, 'closed'::character varying])::text[])))
+);
+
+ALTER TABLE ONLY cloudlab.tenant_transfers FORCE ROW LEVEL SECURITY;
+
+--
+-- Name: TABLE tenant_transfers; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.tenant_transfers IS 'Tenants that come to this shard or leave it, and which block of positions their history got';
+
+--
+-- Name: COLUMN tenant_transfers.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.tenant_id IS 'The tenant';
+
+--
+-- Name: COLUMN tenant_transfers.move_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.move_id IS 'The move, as the control database knows it';
+
+--
+-- Name: COLUMN tenant_transfers.direction; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.direction IS 'Whether it comes (in) or goes (out)';
+
+--
+-- Name: COLUMN tenant_transfers.state; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.state IS 'open while the move is under way here, then closed';
+
+--
+-- Name: COLUMN tenant_transfers.progress; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.progress IS 'For each table how far it was copied: the last key, rows, and whether that is all';
+
+--
+-- Name: COLUMN tenant_transfers.lowest_position; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.lowest_position IS 'Lowest position of the block that its imported events have here';
+
+--
+-- Name: COLUMN tenant_transfers.native_shift; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.native_shift IS 'What is added to a position of the source''s own to have the one here';
+
+--
+-- Name: COLUMN tenant_transfers.imported_shift; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.imported_shift IS 'What is added to a position that the source had imported itself';
+
+--
+-- Name: COLUMN tenant_transfers.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.created_at IS 'When the move began here';
+
+--
+-- Name: COLUMN tenant_transfers.updated_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_transfers.updated_at IS 'When this row last changed';
 
 --
 -- Name: analytics_events; Type: TABLE; Schema: shop; Owner: -
@@ -6155,6 +6524,13 @@ ALTER TABLE ONLY cloudlab.tenant_local
     ADD CONSTRAINT pk_tenant_local PRIMARY KEY (tenant_id);
 
 --
+-- Name: tenant_transfers pk_tenant_transfers; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.tenant_transfers
+    ADD CONSTRAINT pk_tenant_transfers PRIMARY KEY (tenant_id, move_id, direction);
+
+--
 -- Name: events_archive uq_events_archive_tenant_id_aggregate_id_event_version; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -6428,6 +6804,12 @@ CREATE INDEX idx_saga_instances_live ON cloudlab.saga_instances USING btree (sag
 CREATE INDEX idx_saga_instances_waiting_on ON cloudlab.saga_instances USING btree (tenant_id, waiting_on) WHERE (waiting_on IS NOT NULL);
 
 --
+-- Name: idx_tenant_transfers_open; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_tenant_transfers_open ON cloudlab.tenant_transfers USING btree (tenant_id) WHERE ((state)::text = 'open'::text);
+
+--
 -- Name: uq_shard_identity_single_row; Type: INDEX; Schema: cloudlab; Owner: -
 --
 
@@ -6654,6 +7036,12 @@ CREATE TRIGGER trg_tenant_keys_updated_at BEFORE UPDATE ON cloudlab.tenant_keys 
 --
 
 CREATE TRIGGER trg_tenant_local_updated_at BEFORE UPDATE ON cloudlab.tenant_local FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
+
+--
+-- Name: tenant_transfers trg_tenant_transfers_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
+--
+
+CREATE TRIGGER trg_tenant_transfers_updated_at BEFORE UPDATE ON cloudlab.tenant_transfers FOR EACH ROW EXECUTE FUNCTION cloudlab.touch_updated_at();
 
 --
 -- Name: categories trg_categories_updated_at; Type: TRIGGER; Schema: shop; Owner: -
@@ -7003,6 +7391,12 @@ CREATE POLICY archiver_policy ON cloudlab.saga_steps_archive FOR INSERT TO platf
 CREATE POLICY directory_policy ON cloudlab.tenant_local TO cloudlab_owner USING (true) WITH CHECK (true);
 
 --
+-- Name: tenant_transfers directory_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY directory_policy ON cloudlab.tenant_transfers TO cloudlab_owner USING (true) WITH CHECK (true);
+
+--
 -- Name: event_snapshots; Type: ROW SECURITY; Schema: cloudlab; Owner: -
 --
 
@@ -7031,6 +7425,90 @@ ALTER TABLE cloudlab.events_archive ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE cloudlab.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_snapshots move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.event_snapshots TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: event_streams move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.event_streams TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: events move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.events TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: events_archive move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.events_archive TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: idempotency_keys move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.idempotency_keys TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: parked_events move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.parked_events TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: saga_actions move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.saga_actions TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: saga_actions_archive move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.saga_actions_archive TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: saga_instances move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.saga_instances TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: saga_instances_archive move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.saga_instances_archive TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: saga_steps move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.saga_steps TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: saga_steps_archive move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.saga_steps_archive TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: subject_keys move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.subject_keys TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: tenant_keys move_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY move_policy ON cloudlab.tenant_keys TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
 
 --
 -- Name: parked_events; Type: ROW SECURITY; Schema: cloudlab; Owner: -
@@ -7291,6 +7769,12 @@ CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_keys AS RESTRICTIVE TO 
 CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_local FOR SELECT TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
 
 --
+-- Name: tenant_transfers tenant_isolation_policy; Type: POLICY; Schema: cloudlab; Owner: -
+--
+
+CREATE POLICY tenant_isolation_policy ON cloudlab.tenant_transfers AS RESTRICTIVE TO application_readonly, application_readwrite, application_admin USING ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.current_tenant() AS current_tenant)));
+
+--
 -- Name: tenant_keys; Type: ROW SECURITY; Schema: cloudlab; Owner: -
 --
 
@@ -7301,6 +7785,12 @@ ALTER TABLE cloudlab.tenant_keys ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE cloudlab.tenant_local ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: tenant_transfers; Type: ROW SECURITY; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE cloudlab.tenant_transfers ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: event_snapshots user_data_policy; Type: POLICY; Schema: cloudlab; Owner: -
@@ -7427,6 +7917,144 @@ ALTER TABLE shop.inventory_reservations ENABLE ROW LEVEL SECURITY;
 --
 
 ALTER TABLE shop.inventory_updates ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: analytics_events move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.analytics_events TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: application_logs move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.application_logs TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: categories move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.categories TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: credit_notes move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.credit_notes TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: inventory move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.inventory TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: inventory_reservations move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.inventory_reservations TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: inventory_updates move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.inventory_updates TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: order_items move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.order_items TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: orders move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.orders TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: payment_transactions move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.payment_transactions TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: payment_webhooks move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.payment_webhooks TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: payments move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.payments TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: product_sales move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.product_sales TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: products move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.products TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: refunds move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.refunds TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: return_lines move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.return_lines TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: shipments move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.shipments TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: user_order_summaries move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.user_order_summaries TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: user_payment_methods move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.user_payment_methods TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: user_profiles move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.user_profiles TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: users move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.users TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: vendor_commissions move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.vendor_commissions TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
+
+--
+-- Name: vendors move_policy; Type: POLICY; Schema: shop; Owner: -
+--
+
+CREATE POLICY move_policy ON shop.vendors TO cloudlab_owner USING ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant))) WITH CHECK ((tenant_id = ( SELECT cloudlab.moving_tenant() AS moving_tenant)));
 
 --
 -- Name: order_items; Type: ROW SECURITY; Schema: shop; Owner: -
@@ -8014,6 +8642,12 @@ GRANT ALL ON FUNCTION cloudlab.archive_sagas(p_before timestamp with time zone, 
 REVOKE ALL ON FUNCTION cloudlab.begin_event_archive(p_month date, p_count bigint, p_hash numeric, p_last_position bigint) FROM PUBLIC;
 
 --
+-- Name: FUNCTION begin_import(p_tenant_id uuid, p_move_id uuid, p_native_last bigint, p_imported_first bigint, p_imported_last bigint); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.begin_import(p_tenant_id uuid, p_move_id uuid, p_native_last bigint, p_imported_first bigint, p_imported_last bigint) FROM PUBLIC;
+
+--
 -- Name: FUNCTION begin_rebuild(p_name character varying, p_tables text[], p_lanes integer); Type: ACL; Schema: cloudlab; Owner: -
 --
 
@@ -8062,6 +8696,13 @@ REVOKE ALL ON FUNCTION cloudlab.event_position_at(p_time timestamp with time zon
 GRANT ALL ON FUNCTION cloudlab.event_position_at(p_time timestamp with time zone) TO platform_worker;
 
 --
+-- Name: FUNCTION feed_beginning(); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.feed_beginning() FROM PUBLIC;
+GRANT ALL ON FUNCTION cloudlab.feed_beginning() TO platform_worker;
+
+--
 -- Name: FUNCTION finish_event_archive(p_month date); Type: ACL; Schema: cloudlab; Owner: -
 --
 
@@ -8072,6 +8713,18 @@ REVOKE ALL ON FUNCTION cloudlab.finish_event_archive(p_month date) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION cloudlab.finish_rebuild(p_name character varying, p_tables text[], p_inline boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION flip_tenant(p_tenant_id uuid, p_move_id uuid, p_epoch integer, p_shard text, p_schema text, p_leaves boolean, OUT state character varying, OUT last_position bigint); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.flip_tenant(p_tenant_id uuid, p_move_id uuid, p_epoch integer, p_shard text, p_schema text, p_leaves boolean, OUT state character varying, OUT last_position bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_feed(); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.hold_feed() FROM PUBLIC;
 
 --
 -- Name: FUNCTION lock_live_tables(p_tables text[]); Type: ACL; Schema: cloudlab; Owner: -
@@ -8087,6 +8740,12 @@ REVOKE ALL ON FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count 
 GRANT ALL ON FUNCTION cloudlab.month_fingerprint(p_month date, OUT event_count bigint, OUT event_hash numeric, OUT last_position bigint) TO platform_worker;
 
 --
+-- Name: FUNCTION open_tenant(p_tenant_id uuid, p_epoch integer, p_state character varying, p_last_position bigint); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.open_tenant(p_tenant_id uuid, p_epoch integer, p_state character varying, p_last_position bigint) FROM PUBLIC;
+
+--
 -- Name: FUNCTION protect_read_model(p_table regclass, p_visible_to_user text); Type: ACL; Schema: cloudlab; Owner: -
 --
 
@@ -8099,10 +8758,34 @@ REVOKE ALL ON FUNCTION cloudlab.protect_read_model(p_table regclass, p_visible_t
 REVOKE ALL ON FUNCTION cloudlab.protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION raise_event_position(p_above bigint); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.raise_event_position(p_above bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION readers_in_the_way(p_tenant_id uuid, p_upto bigint); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.readers_in_the_way(p_tenant_id uuid, p_upto bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_while_moving(); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.refuse_while_moving() FROM PUBLIC;
+
+--
 -- Name: FUNCTION restore_event_archive(p_month date); Type: ACL; Schema: cloudlab; Owner: -
 --
 
 REVOKE ALL ON FUNCTION cloudlab.restore_event_archive(p_month date) FROM PUBLIC;
+
+--
+-- Name: FUNCTION retire_sagas(p_tenant_id uuid); Type: ACL; Schema: cloudlab; Owner: -
+--
+
+REVOKE ALL ON FUNCTION cloudlab.retire_sagas(p_tenant_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION tenant_schemas(); Type: ACL; Schema: cloudlab; Owner: -

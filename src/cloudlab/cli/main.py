@@ -20,6 +20,7 @@ from cloudlab.cli import (
     projection,
     saga,
     security,
+    shard,
     status,
     tenant,
     terminal,
@@ -63,6 +64,7 @@ app.command(
 app.command("rules", epilog="Examples:  cloudlab rules  ·  cloudlab rules LK05")(check.show_rules)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(tenant.app, name="tenant")
+app.add_typer(shard.app, name="shard")
 app.add_typer(event.app, name="event")
 app.add_typer(partition.app, name="partition")
 app.add_typer(user.app, name="user")

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from cloudlab.cli import moving
 from cloudlab.cli.terminal import Json, out, print_json, run
 from cloudlab.errors import InvalidInput
 from cloudlab.platform import Platform
@@ -61,6 +62,9 @@ def show(name: Annotated[str, typer.Argument(help="Name of the tenant.")], as_js
             return await platform.tenant(name)
 
     show_tenants([run(work())], as_json=as_json)
+
+
+app.command(epilog="Example: cloudlab tenant move acme --to eu_west_002 --plan")(moving.move)
 
 
 def show_tenants(tenants: list[Tenant], *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from cloudlab.events.projections import Following
+from cloudlab.events.projections import Following, Projection
 from cloudlab.postgres.pool import Pools
 from cloudlab.postgres.transaction import Transaction
 from cloudlab.values import Event
@@ -67,7 +67,11 @@ class Holder:
         """
         async with self.pools.transaction(self.url) as transaction:
             transaction.queue(
-                "SELECT /* lanes.claim */ cloudlab.register_projection(%(name)s::varchar, %(lanes)s::integer)",
+                """
+                SELECT /* lanes.claim */ cloudlab.register_projection(
+                    %(name)s::varchar, %(lanes)s::integer, %(external)s::boolean)
+                """,
+                external=isinstance(self.projection, Projection),
                 name=self.projection.name,
                 lanes=self.projection.lanes,
             )

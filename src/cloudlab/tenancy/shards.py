@@ -33,7 +33,7 @@ async def _enter(transaction: Transaction, shard: ShardConfig) -> None:
         """
         INSERT /* shards.register */ INTO cloudlab.shards AS s (shard_name, region)
         VALUES (%(name)s, %(region)s)
-        ON CONFLICT (shard_name) DO UPDATE SET is_active = true
+        ON CONFLICT (shard_name) DO UPDATE SET shard_name = excluded.shard_name
         RETURNING s.region
         """,
         name=shard.name,
@@ -87,6 +87,7 @@ async def choose(transaction: Transaction, region: str | None) -> tuple[UUID, st
         LEFT JOIN cloudlab.placements AS p ON p.shard_id = s.shard_id
         WHERE s.is_active
         GROUP BY s.shard_id
+        HAVING count(*) FILTER (WHERE p.placement = 'database') = 0
         ORDER BY count(p.tenant_id), s.shard_name
         """
     )

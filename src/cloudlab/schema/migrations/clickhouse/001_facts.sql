@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS orders (
     placed_at DateTime64(6, 'UTC') COMMENT 'When the customer placed it',
     order_version UInt32 COMMENT 'Version of the order; the highest is the truth',
     epoch UInt32 COMMENT 'Epoch of the shard',
-    event_position UInt64 COMMENT 'Event this version comes from'
+    event_position Int64 COMMENT 'Event this version comes from'
 ) ENGINE = ReplacingMergeTree(order_version)
 ORDER BY (tenant_id, order_id)
 COMMENT 'Orders, one row each after merging';
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS order_items (
     currency LowCardinality(String) COMMENT 'ISO 4217 currency of the price',
     placed_at DateTime64(6, 'UTC') COMMENT 'When the customer placed the order',
     epoch UInt32 COMMENT 'Epoch of the shard',
-    event_position UInt64 COMMENT 'Event the line comes from'
+    event_position Int64 COMMENT 'Event the line comes from'
 ) ENGINE = ReplacingMergeTree(event_position)
 ORDER BY (tenant_id, order_id, line_number)
 COMMENT 'Lines of orders, one row each after merging';
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS payments (
     refunded_amount Decimal(38, 4) COMMENT 'Amount given back',
     paid_at DateTime64(6, 'UTC') COMMENT 'When it was captured',
     epoch UInt32 COMMENT 'Epoch of the shard',
-    event_position UInt64 COMMENT 'Event this version comes from'
+    event_position Int64 COMMENT 'Event this version comes from'
 ) ENGINE = ReplacingMergeTree(event_position)
 ORDER BY (tenant_id, payment_id)
 COMMENT 'Payments, one row each after merging';

@@ -71,6 +71,11 @@ CREATE FUNCTION minor_digits(p_currency text) RETURNS integer
 $$;
 COMMENT ON FUNCTION minor_digits(text) IS 'Decimals a payment in this currency has';
 
+CREATE FUNCTION moving_tenant() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT nullif(pg_catalog.current_setting('app.moving_tenant_id', true), '')::uuid $$;
+COMMENT ON FUNCTION moving_tenant() IS 'Tenant whose rows the owner moves or drops, NULL when none: then it sees no rows';
+
 -- No fixed search_path here: the policies name tables of the schema that is being migrated. Only the owner may run it.
 CREATE FUNCTION protect_table(p_table regclass, p_visible_to_user text, p_write_grants text) RETURNS void
     LANGUAGE plpgsql
@@ -90,6 +95,8 @@ BEGIN
         ' TO application_readonly, application_readwrite, application_admin USING (%s) WITH CHECK (%2$s)',
         p_table, CASE WHEN p_visible_to_user = 'true' THEN 'true' ELSE v_user || p_visible_to_user END);
     EXECUTE format('CREATE POLICY platform_policy ON %s AS PERMISSIVE FOR SELECT TO platform_worker USING (true)', p_table);
+    EXECUTE format('CREATE POLICY move_policy ON %s AS PERMISSIVE FOR ALL TO CURRENT_ROLE USING (tenant_id ='
+        ' (SELECT cloudlab.moving_tenant())) WITH CHECK (tenant_id = (SELECT cloudlab.moving_tenant()))', p_table);
     EXECUTE format('GRANT SELECT ON %s TO application_readonly, application_readwrite, application_admin, platform_worker',
         p_table);
     EXECUTE format('GRANT %s ON %s TO application_readwrite, application_admin', p_write_grants, p_table);
@@ -113,6 +120,7 @@ COMMENT ON FUNCTION refuse_change() IS 'Keeps history from being rewritten, whoe
 -- migrate:down
 DROP FUNCTION refuse_change();
 DROP FUNCTION protect_table(regclass, text, text);
+DROP FUNCTION moving_tenant();
 DROP FUNCTION minor_digits(text);
 DROP FUNCTION current_user_id();
 DROP FUNCTION current_tenant();

@@ -31,6 +31,7 @@ CREATE TABLE tenant_local (
     schema_name varchar(63) NOT NULL,
     state varchar(20) DEFAULT 'open' NOT NULL,
     epoch integer DEFAULT 1 NOT NULL,
+    moved_to varchar(127),
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pk_tenant_local PRIMARY KEY (tenant_id),
@@ -43,6 +44,7 @@ COMMENT ON COLUMN tenant_local.tenant_name IS 'Its name, for people';
 COMMENT ON COLUMN tenant_local.schema_name IS 'Schema that holds its tables';
 COMMENT ON COLUMN tenant_local.state IS 'Whether it is served here: importing, open, suspended or moved';
 COMMENT ON COLUMN tenant_local.epoch IS 'Epoch of the placement this shard knows';
+COMMENT ON COLUMN tenant_local.moved_to IS 'Shard and schema at which it is served now at that epoch, where it was moved from here';
 COMMENT ON COLUMN tenant_local.created_at IS 'When the tenant came to this shard';
 COMMENT ON COLUMN tenant_local.updated_at IS 'When this row last changed';
 CREATE TRIGGER trg_tenant_local_updated_at BEFORE UPDATE ON tenant_local
@@ -67,10 +69,14 @@ DECLARE
 BEGIN
     -- A move takes this lock exclusively; waiting for it is bounded by lock_timeout.
     PERFORM pg_advisory_xact_lock_shared(20541, hashtext(p_tenant_id::text));
-    SELECT t.schema_name, t.state, t.epoch INTO v_local FROM tenant_local t WHERE t.tenant_id = p_tenant_id;
+    SELECT t.schema_name, t.state, t.epoch, t.moved_to INTO v_local FROM tenant_local t WHERE t.tenant_id = p_tenant_id;
     IF NOT FOUND OR v_local.state IN ('importing', 'moved') OR v_local.epoch <> p_epoch THEN
         RAISE EXCEPTION 'tenant % is not served by this shard at epoch %', p_tenant_id, p_epoch
-            USING ERRCODE = 'CL001';
+            USING ERRCODE = 'CL001', DETAIL = CASE
+                WHEN v_local.state = 'moved' THEN format('%s %s', v_local.moved_to, v_local.epoch)
+                WHEN v_local.state IN ('open', 'suspended') THEN format('%s %s %s',
+                    (SELECT i.shard_name FROM shard_identity i), v_local.schema_name, v_local.epoch)
+                ELSE '' END;
     ELSIF v_local.state = 'suspended' THEN
         RAISE EXCEPTION 'tenant % is suspended', p_tenant_id USING ERRCODE = 'CL002';
     END IF;

@@ -9,6 +9,7 @@ CREATE TABLE projections (
     projection_name varchar(100) NOT NULL,
     lane_count integer NOT NULL,
     state varchar(20) DEFAULT 'live' NOT NULL,
+    is_external boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pk_projections PRIMARY KEY (projection_name),
@@ -19,6 +20,7 @@ COMMENT ON TABLE projections IS 'Readers of the feed of this shard';
 COMMENT ON COLUMN projections.projection_name IS 'Name of the projection; with @rebuild behind it, the copy that is being built beside it';
 COMMENT ON COLUMN projections.lane_count IS 'Into how many lanes its streams are divided; a power of two';
 COMMENT ON COLUMN projections.state IS 'Whether its workers go on (live), stand still (paused), or do so for a rebuild''s swap only (swapping)';
+COMMENT ON COLUMN projections.is_external IS 'Whether it writes outside of this database: then its effect does not move with a tenant''s rows';
 COMMENT ON COLUMN projections.created_at IS 'When it first ran here';
 COMMENT ON COLUMN projections.updated_at IS 'When this row last changed';
 CREATE TRIGGER trg_projections_updated_at BEFORE UPDATE ON projections
@@ -40,7 +42,6 @@ CREATE TABLE projection_checkpoints (
     CONSTRAINT fk_projection_checkpoints_projection_name FOREIGN KEY (projection_name)
         REFERENCES projections (projection_name) ON DELETE CASCADE,
     CONSTRAINT chk_projection_checkpoints_lane_not_negative CHECK (lane >= 0),
-    CONSTRAINT chk_projection_checkpoints_position_not_negative CHECK (event_position >= 0),
     CONSTRAINT chk_projection_checkpoints_attempts_not_negative CHECK (failed_attempts >= 0)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE projection_checkpoints IS 'How far each lane of each projection has read the feed, and which worker has it';
@@ -112,19 +113,24 @@ CREATE FUNCTION lane_of(p_aggregate_id uuid, p_lanes integer) RETURNS integer
     AS $$ SELECT pg_catalog.get_byte(pg_catalog.uuid_send(p_aggregate_id), 15) & (p_lanes - 1) $$;
 COMMENT ON FUNCTION lane_of(uuid, integer) IS 'The lane of a stream among so many lanes';
 
-CREATE FUNCTION register_projection(p_name varchar, p_lanes integer) RETURNS void
+CREATE FUNCTION register_projection(p_name varchar, p_lanes integer, p_is_external boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
     AS $$
 DECLARE
     v_lanes integer;
+    v_is_external boolean := p_is_external;
 BEGIN
-    SELECT p.lane_count INTO v_lanes FROM projections p WHERE p.projection_name = p_name;
+    SELECT p.lane_count, p.is_external INTO v_lanes, v_is_external FROM projections p WHERE p.projection_name = p_name;
     IF NOT FOUND THEN
-        INSERT INTO projections (projection_name, lane_count) VALUES (p_name, p_lanes) ON CONFLICT DO NOTHING;
+        INSERT INTO projections (projection_name, lane_count, is_external) VALUES (p_name, p_lanes, p_is_external) ON CONFLICT DO NOTHING;
         SELECT p.lane_count INTO v_lanes FROM projections p WHERE p.projection_name = p_name;
-        INSERT INTO projection_checkpoints (projection_name, lane)
-        SELECT p_name, n FROM generate_series(0, v_lanes - 1) AS n ON CONFLICT DO NOTHING;
+        -- Below 0 stands the history of tenants that have moved here.
+        INSERT INTO projection_checkpoints (projection_name, lane, event_position)
+        SELECT p_name, n, feed_beginning() FROM generate_series(0, v_lanes - 1) AS n ON CONFLICT DO NOTHING;
+    END IF;
+    IF v_is_external <> p_is_external THEN
+        UPDATE projections p SET is_external = p_is_external WHERE p.projection_name = p_name;
     END IF;
     IF v_lanes <> p_lanes THEN
         RAISE EXCEPTION 'projection % has % lanes here, not %', p_name, v_lanes, p_lanes
@@ -132,7 +138,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION register_projection(varchar, integer) IS 'Makes a projection known with its lanes, once';
+COMMENT ON FUNCTION register_projection(varchar, integer, boolean) IS 'Makes a projection known with its lanes, once';
 
 -- Every worker asks again within the lease. Lanes are divided evenly among those who asked of late, so a worker that
 -- joins finds lanes given up for it, and the lanes of one that is gone or hangs fall to the others when the lease ends.
@@ -375,7 +381,8 @@ CREATE FUNCTION enter_read_model(p_tenant_id uuid) RETURNS text
 DECLARE
     v_schema text;
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(20541, hashtext(p_tenant_id::text));
+    -- Not the lock of the sessions: a move stops those first, and then waits for the readers.
+    PERFORM pg_advisory_xact_lock_shared(20544, hashtext(p_tenant_id::text));
     SELECT t.schema_name INTO v_schema FROM tenant_local t
     WHERE t.tenant_id = p_tenant_id AND t.state IN ('open', 'suspended');
     PERFORM set_config('app.current_tenant_id', CASE WHEN FOUND THEN p_tenant_id::text ELSE '' END, true),
@@ -416,7 +423,7 @@ DROP FUNCTION feed_window(bigint, integer, boolean);
 DROP FUNCTION release_worker(varchar, uuid);
 DROP FUNCTION release_lane(varchar, integer, uuid, bigint);
 DROP FUNCTION claim_lanes(varchar, uuid, interval);
-DROP FUNCTION register_projection(varchar, integer);
+DROP FUNCTION register_projection(varchar, integer, boolean);
 DROP FUNCTION lane_of(uuid, integer);
 DROP TABLE parked_events;
 DROP TABLE projection_workers;

@@ -83,7 +83,9 @@ CREATE FUNCTION archived_through() RETURNS bigint
     AS $$
 BEGIN
     PERFORM FROM event_archives LIMIT 0;
-    RETURN (SELECT coalesce(max(a.last_position), 0) FROM event_archives a);
+    -- Below 0 stands the history of tenants that have moved here, so the bottom of nothing is lower.
+    RETURN (SELECT coalesce(max(a.last_position) FILTER (WHERE a.event_count > 0), '-9223372036854775808')
+            FROM event_archives a);
 END
 $$;
 COMMENT ON FUNCTION archived_through() IS
@@ -163,6 +165,7 @@ DECLARE
     v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
     v_table constant regclass := to_regclass('cloudlab.' || quote_ident(v_name));
 BEGIN
+    PERFORM refuse_while_moving();
     LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
     -- Between its parents the table stands alone: it must let in whom they let in, and nobody else.
     IF NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = v_table) THEN
@@ -198,6 +201,7 @@ CREATE FUNCTION restore_event_archive(p_month date) RETURNS void
 DECLARE
     v_name constant text := 'events_' || to_char(p_month, 'YYYY_MM');
 BEGIN
+    PERFORM refuse_while_moving();
     LOCK TABLE event_archives IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('ALTER TABLE cloudlab.events_archive DETACH PARTITION cloudlab.%I', v_name);
     EXECUTE format('ALTER TABLE cloudlab.events ATTACH PARTITION cloudlab.%I FOR VALUES FROM (%L) TO (%L)',

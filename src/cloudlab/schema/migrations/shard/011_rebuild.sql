@@ -70,6 +70,8 @@ DECLARE
     v_table text;
     v_reader text;
 BEGIN
+    -- A move counts on the tables and checkpoints that are there: the two exclude each other.
+    PERFORM refuse_while_moving();
     PERFORM register_projection(p_name || '@rebuild', p_lanes);
     FOR v_schema IN SELECT s FROM tenant_schemas() AS s WHERE cardinality(p_tables) > 0 LOOP
         v_copy := shadow_schema(v_schema, p_name);
@@ -145,8 +147,8 @@ BEGIN
                     WHERE l.projection_name IN (p_name, v_copy_name)) AS lease_epoch
             FROM projection_checkpoints c WHERE c.projection_name = v_copy_name;
         DELETE FROM projections p WHERE p.projection_name = p_name RETURNING p.state INTO v_state;
-        INSERT INTO projections (projection_name, lane_count, state)
-        SELECT p_name, p.lane_count, coalesce(v_state, 'live') FROM projections p WHERE p.projection_name = v_copy_name;
+        INSERT INTO projections (projection_name, lane_count, is_external, state)
+        SELECT p_name, p.lane_count, p.is_external, coalesce(v_state, 'live') FROM projections p WHERE p.projection_name = v_copy_name;
         INSERT INTO projection_checkpoints (projection_name, lane, epoch, event_position, lease_epoch)
         SELECT p_name, r.lane, r.epoch, r.event_position, r.lease_epoch FROM rebuilt r;
         UPDATE parked_events k SET projection_name = p_name WHERE k.projection_name = v_copy_name;

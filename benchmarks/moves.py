@@ -1,0 +1,197 @@
+"""Moves: for how long clients wait while their tenant goes to another shard, and how fast its rows get there."""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from benchmarks.lab import Lab
+from benchmarks.measure import Pace, Row, Spread, Target
+from cloudlab.embedded.postgres import find_binaries
+from cloudlab.platform import Platform
+from cloudlab.shop import catalog, orders, readmodels, users
+from cloudlab.tenancy.tenants import Tenant, shard_config
+from cloudlab.values import Money
+
+NAME = "moves"
+METHOD = (
+    "milliseconds of the longest order of each move, by clients of platform.run (8 of the tenant that moves, 2 of "
+    "another), worker and mover as processes of their own; others: floor is the second before each move; rows: "
+    "MB/s from the first chunk to the last, floor: psql COPY binary | psql COPY of the same table between the databases"
+)
+_WRITERS, _OTHERS, _PAUSE_SECONDS = 8, 2, 0.1
+_BULK_ROWS = 200_000
+_COMMAND = str(Path(sys.executable).parent / "cloudlab")
+
+
+class Clients:
+    """Clients of one tenant, each placing one order after the other."""
+
+    def __init__(self, platform: Platform, tenant: Tenant) -> None:
+        self._platform = platform
+        self._tenant = tenant
+        self.orders: list[tuple[float, float]] = []
+
+    async def prepare(self) -> None:
+        """Open the shop."""
+        async with self._platform.session(self._tenant) as s:
+            user = await users.register(s, email=f"{uuid4().hex}@bench.test", first_name="Ada", last_name="L")
+            self._user_id: UUID = user.user_id
+            self._products = [
+                await catalog.add(s, sku=f"P{n}", name="Lamp", price=Money("1", "EUR"), stock=10**9) for n in range(50)
+            ]
+
+    async def trade(self) -> None:
+        """Place orders until cancelled."""
+        while True:
+            line = orders.OrderLine(random.choice(self._products).product_id, 1)
+            began = time.perf_counter()
+            tenant = await self._platform.tenant(self._tenant.tenant_id)
+            await self._platform.run(
+                tenant,
+                lambda s, line=line: orders.place(s, user_id=self._user_id, lines=[line], idempotency_key=uuid4().hex),
+            )
+            self.orders.append((began, time.perf_counter() - began))
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def longest_ms(self, since: float, until: float) -> float:
+        """Return the longest order that was begun in a time."""
+        return 1000 * max((took for began, took in self.orders if since <= began <= until), default=0.0)
+
+
+async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
+    """Move one tenant to and fro under load; then one with many rows."""
+    moves = 4 if pace.quick else 20
+    async with Platform.open(lab.config, projections=readmodels.ALL) as platform, _worker(lab):
+        mine, other = [
+            Clients(platform, await platform.create_tenant(f"bench-{name}", region=lab.tenant.region))
+            for name in ("mover", "other")
+        ]
+        gaps, before, meanwhile = await _to_and_fro(lab, platform, mine, other, moves)
+    yield Row(NAME, "write gap, middle", "ms", Spread.of(gaps), None, None, Target("≤", 40, "figure"))
+    yield Row(NAME, "write gap, longest", "ms", Spread.of([max(gaps)]), None, None, Target("≤", 75, "figure"))
+    ratio = Spread.of([a / b for a, b in zip(meanwhile, before, strict=True)])
+    yield Row(NAME, "others' longest order", "ms", Spread.of(meanwhile), Spread.of(before), ratio, None)
+    yield await _throughput(lab)
+
+
+async def _to_and_fro(
+    lab: Lab, platform: Platform, mine: Clients, other: Clients, moves: int
+) -> tuple[list[float], list[float], list[float]]:
+    await mine.prepare()
+    await other.prepare()
+    trading = [asyncio.create_task(mine.trade()) for _ in range(_WRITERS)]
+    trading += [asyncio.create_task(other.trade()) for _ in range(_OTHERS)]
+    await asyncio.sleep(2)
+    gaps: list[float] = []
+    before: list[float] = []
+    meanwhile: list[float] = []
+    try:
+        for _ in range(moves):
+            tenant = await platform.tenant("bench-mover")
+            here = (await platform.tenant("bench-other")).shard
+            to = next(shard.name for shard in lab.config.shards if shard.name != tenant.shard)
+            rested = time.perf_counter()
+            await asyncio.sleep(1)
+            began = time.perf_counter()
+            await _move(lab, tenant.tenant_name, to)
+            ended = time.perf_counter()
+            gaps.append(mine.longest_ms(began, ended))
+            before.append(other.longest_ms(rested, began) or 1.0)
+            meanwhile.append(other.longest_ms(began, ended))
+            platform.forget(tenant)
+            assert here
+    finally:
+        for task in trading:
+            task.cancel()
+        outcomes = await asyncio.gather(*trading, return_exceptions=True)
+    failed = [each for each in outcomes if not isinstance(each, asyncio.CancelledError)]
+    if failed:
+        raise RuntimeError(f"a client met an error: {failed[0]!r}")
+    return gaps, before, meanwhile
+
+
+def _environment(lab: Lab) -> dict[str, str]:
+    return os.environ | {"CLOUDLAB_STATE_DIR": str(lab.folder / "stack")}
+
+
+@asynccontextmanager
+async def _worker(lab: Lab) -> AsyncGenerator[None]:
+    worker = await asyncio.create_subprocess_exec(
+        _COMMAND, "worker", env=_environment(lab), cwd=lab.folder,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        worker.terminate()
+        await worker.wait()
+
+
+async def _move(lab: Lab, name: str, to: str) -> None:
+    mover = await asyncio.create_subprocess_exec(
+        _COMMAND, "tenant", "move", name, "--to", to, "--leave-region", "--json", env=_environment(lab), cwd=lab.folder,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await mover.communicate()
+    if mover.returncode:
+        raise RuntimeError(said.decode())
+
+
+async def _throughput(lab: Lab) -> Row:
+    """Copy a tenant with many products, and the same rows by psql."""
+    points: dict[str, float] = {}
+    async with Platform.open(lab.config) as platform:
+        tenant = await platform.create_tenant("bench-bulk", region=lab.tenant.region)
+        to = next(shard.name for shard in lab.config.shards if shard.name != tenant.shard)
+        lab.run(
+            sql.SQL(
+                "INSERT INTO shop.vendors (tenant_id, vendor_name) VALUES ({tenant}, 'v');"
+                "INSERT INTO shop.products (tenant_id, vendor_id, sku, name, price, currency)"
+                " SELECT {tenant}, v.vendor_id, 'SKU-' || n, repeat('Reading Lamp, Teal, No. ' || n, 8), 4.95, 'EUR'"
+                " FROM generate_series(1, {rows}) AS n, shop.vendors AS v WHERE v.tenant_id = {tenant}"
+            ).format(tenant=sql.Literal(str(tenant.tenant_id)), rows=sql.Literal(_BULK_ROWS))
+        )
+
+        def at(point: str) -> None:
+            points.setdefault(point, time.perf_counter())
+
+        done = await platform.moves.move(tenant, to_shard=to, may_leave_region=True, at=at)
+    copying = points["left copying"] - points["left planned"]
+    floor = await _psql(lab, tenant, to)
+    mib = done.size_bytes / 2**20
+    figure, by_psql = mib / copying, mib / floor
+    whole = points["left published"] - points["preparing: target cleared"]
+    return Row(
+        NAME, f"rows copied, {mib:.0f} MB", "MB/s", Spread.of([figure]), Spread.of([by_psql]),
+        Spread.of([figure / by_psql]), None, f"the whole move, with comparison of all rows: {whole:.1f} s",
+    )  # fmt: skip
+
+
+async def _psql(lab: Lab, tenant: Tenant, to: str) -> float:
+    """Return for how many seconds two psql pipe the same rows into an empty table like theirs."""
+    binaries = find_binaries()
+    psql, environment = binaries.program("psql"), binaries.environment()
+    target = make_conninfo(shard_config(lab.config, to).urls.owner_url)
+    out = f"COPY (SELECT * FROM shop.products WHERE tenant_id = '{tenant.tenant_id}') TO STDOUT (FORMAT binary)"  # noqa: S608
+    into = "CREATE TABLE copied (LIKE shop.products INCLUDING ALL); COPY copied FROM STDIN (FORMAT binary)"
+    began = time.perf_counter()
+    reading, writing = os.pipe()
+    source = await asyncio.create_subprocess_exec(psql, lab.superuser_url, "-qc", out, stdout=writing, env=environment)
+    os.close(writing)
+    sink = await asyncio.create_subprocess_exec(
+        psql, target, "-qc", "SET search_path = cloudlab, shop", "-c", into, stdin=reading, env=environment
+    )
+    os.close(reading)
+    if await source.wait() or await sink.wait():
+        raise RuntimeError("psql could not copy")
+    return time.perf_counter() - began

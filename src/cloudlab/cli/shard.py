@@ -1,0 +1,103 @@
+"""`cloudlab shard`: the databases that hold tenants, emptying one, spreading tenants among them.
+
+Standard: §7.2 Tenant-Based Sharding
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from cloudlab import config as configuration
+from cloudlab.cli.terminal import Json, err, out, print_json, run
+from cloudlab.config import Config
+from cloudlab.postgres.pool import Pools
+from cloudlab.tenancy import balance
+from cloudlab.tenancy.balance import ShardState, Step
+from cloudlab.tenancy.moves import Move
+
+app = typer.Typer(help="See the shards, empty one, spread the tenants.", no_args_is_help=True)
+
+Plan = Annotated[bool, typer.Option("--plan", help="Change nothing; say which tenants would move where.")]
+
+
+@app.command("list", epilog="Example: cloudlab shard list --json")
+def list_(as_json: Json = False) -> None:
+    """List the shards: region, tenants, and moves under way."""
+
+    async def work() -> list[ShardState]:
+        config = configuration.load()
+        async with Pools(config.limits) as pools:
+            return await balance.list_shards(pools, config)
+
+    found = run(work())
+    if as_json:
+        print_json([asdict(shard) for shard in found])
+        return
+    table = Table("shard", "region", "takes new tenants", "tenants", "arriving", "leaving", box=None)
+    for shard in found:
+        takes = "yes" if shard.is_active else "no"
+        table.add_row(shard.name, shard.region, takes, *map(str, (shard.tenants, shard.arriving, shard.leaving)))
+    out.print(table)
+
+
+@app.command(epilog="Example: cloudlab shard drain eu_west_001 --plan")
+def drain(
+    shard: Annotated[str, typer.Argument(help="The shard to empty.")], plan: Plan = False, as_json: Json = False
+) -> None:
+    """Move every tenant of a shard to others of its region; no new one is placed on it.
+
+    If it is interrupted, the same command goes on.
+    """
+
+    async def steps(pools: Pools, config: Config) -> list[Step]:
+        found = await balance.plan_drain(pools, config, shard)
+        if not plan:
+            await balance.set_active(pools, config, shard, is_active=False)
+        return found
+
+    _carry_out(steps, plan=plan, as_json=as_json)
+
+
+@app.command(epilog="Example: cloudlab shard rebalance --plan")
+def rebalance(plan: Plan = False, as_json: Json = False) -> None:
+    """Move tenants so that the shards of each region hold equally many."""
+    _carry_out(balance.plan_rebalance, plan=plan, as_json=as_json)
+
+
+@app.command(epilog="Example: cloudlab shard activate eu_west_001")
+def activate(shard: Annotated[str, typer.Argument(help="The shard.")]) -> None:
+    """Let new tenants be placed on a shard again, after it was drained."""
+
+    async def work() -> None:
+        config = configuration.load()
+        async with Pools(config.limits) as pools:
+            await balance.set_active(pools, config, shard, is_active=True)
+
+    run(work())
+
+
+def _carry_out(plan_of: Callable[[Pools, Config], Awaitable[list[Step]]], *, plan: bool, as_json: bool) -> None:
+    async def work() -> tuple[list[Step], list[Move]]:
+        config = configuration.load()
+        async with Pools(config.limits) as pools:
+            steps = await plan_of(pools, config)
+            if plan:
+                return steps, []
+            quiet = as_json or not err.is_terminal
+            with Progress(console=err, disable=quiet, transient=True) as bar:
+                task = bar.add_task("tenants", total=len(steps))
+                return steps, await balance.carry_out(
+                    pools, config, steps, lambda done, _, move: bar.update(task, completed=done)
+                )
+
+    steps, done = run(work())
+    if as_json:
+        print_json([asdict(each) for each in (steps if plan else done)])
+        return
+    for step in steps:
+        typer.echo(f"{step.tenant_name}: {step.source} → {step.target}")
+    typer.echo(f"{len(steps)} tenant{'' if len(steps) == 1 else 's'} {'would move' if plan else 'moved'}")
