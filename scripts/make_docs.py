@@ -89,7 +89,7 @@ def settings_page() -> str:
         'stripe_api_key = "sk_…"',
         'stripe_webhook_secret = "whsec_…"',
         "",
-        "[housekeeping]               # what workers do beside",
+        "[housekeeping]               # what workers do beside; a moved tenant's source is cleared after the grace",
         *(f"{item.name} = {item.default}" for item in dataclasses.fields(Housekeeping)),
         "```\n",
         "| variable | meaning |",

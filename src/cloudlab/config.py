@@ -77,6 +77,7 @@ class Housekeeping:
     """What workers clear away and look after, and when."""
 
     saga_days: float = 30.0
+    move_grace_hours: float = 24.0
     chores_every_seconds: float = 30.0
 
 

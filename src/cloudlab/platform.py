@@ -150,6 +150,10 @@ class Platform:
         found = await lifecycle.change_settings(self._pools, self.config, tenant.tenant_id, changes)
         return self._learnt(found)
 
+    async def finish_tenants(self) -> int:
+        """Carry out what verbs on tenants have intended and were kept from; return on how many tenants."""
+        return len([self._learnt(tenant) for tenant in await lifecycle.finish_all(self._pools, self.config)])
+
     def last_write(self, tenant: Tenant) -> str | None:
         """Return what another process passes as `after` to read what this one has written; None when it has not.
 

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.03
 _PARTITIONS_EVERY_SECONDS = 3600.0
 _ARCHIVE_EVERY_SECONDS = 3600.0
+_TENANTS_EVERY_SECONDS = 10.0
 _FAILURES_BEFORE_GIVING_UP = 5
 
 
@@ -62,6 +63,7 @@ class Worker:
                     tasks.create_task(self._platform.sagas.runner(shard.name).run())
             for chore in self._chores:
                 tasks.create_task(self._keep_doing(chore))
+            tasks.create_task(self._keep_tenants())
             tasks.create_task(self._follow_all())
 
     async def run_until_caught_up(self, progress: Callable[[int], None] | None = None) -> int:
@@ -142,6 +144,19 @@ class Worker:
             except CloudLabError as error:
                 log.warning("sagas not archived", extra={"shard": shard, "error": repr(error)})
             await asyncio.sleep(_ARCHIVE_EVERY_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311  jitter
+
+    async def _keep_tenants(self) -> None:
+        """Finish what others were kept from: verbs on tenants, moves behind their flip, sources after their grace."""
+        grace = timedelta(hours=self._platform.config.housekeeping.move_grace_hours)
+        while True:
+            try:
+                finished = await self._platform.finish_tenants()
+                moved = await self._platform.moves.carry_on(grace=grace)
+                if finished or moved:
+                    log.info("tenants looked after", extra={"verbs": finished, "moves": moved})
+            except CloudLabError as error:
+                log.warning("tenants not looked after", extra={"error": repr(error)})
+            await asyncio.sleep(_TENANTS_EVERY_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311  jitter
 
     async def _keep_doing(self, chore: Chore) -> None:
         """Do a chore for one tenant after the other, then pause; what fails for one keeps no other from it."""

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from cloudlab.shop import catalog, readmodels
 from cloudlab.tenancy.moves import MoveState
 from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Money
+from cloudlab.worker import Worker
 from fixtures.commands import write_config
 from fixtures.moving import fill, fingerprints, leftovers, move
 from recovery.conftest import Installation
@@ -101,6 +103,30 @@ async def test_behind_the_flip_there_is_only_forward(config: Config, platform: P
         assert await waiting == 3
     platform.forget(tenant)
     assert await fingerprints(platform, await platform.tenant("acme")) == before
+    await sells(platform, tenant)
+
+
+async def test_a_worker_goes_on_behind_the_flip_and_clears_the_source(
+    config: Config, platform: Platform, tmp_path: Path
+):
+    tenant = await platform.create_tenant("acme", region="eu-west-1")
+    await fill(platform, tenant)
+    before = await fingerprints(platform, tenant)
+    await killed_at(config, tmp_path, tenant, "flipped")
+    soon = replace(config, housekeeping=replace(config.housekeeping, move_grace_hours=0.0))
+    async with Platform.open(soon, projections=readmodels.ALL) as behind:
+        working = asyncio.create_task(Worker(behind).run())
+        try:
+            async with asyncio.timeout(40):
+                while not await behind.moves.list(tenant, MoveState.FINISHED):
+                    await asyncio.sleep(0.1)
+        finally:
+            working.cancel()
+            await asyncio.wait([working])
+    platform.forget(tenant)
+    moved = await platform.tenant("acme")
+    assert (moved.shard, await fingerprints(platform, moved)) == (EAST, before)
+    assert await leftovers(platform, moved, WEST) == 0
     await sells(platform, tenant)
 
 

@@ -79,10 +79,25 @@ class Mover:
             InvariantBroken: Source and target differ. Nothing was flipped.
         """
         async with self._only_one():
+            return await self._to_its_end(await self._load())
+
+    async def go_forward(self) -> bool:
+        """Carry a move that has flipped to its grace period; False for one that may still be aborted, which is left.
+
+        The shard's own row says whether it has flipped; the directory may not know. Errors as of `run`.
+        """
+        async with self._only_one():
             move = await self._load()
-            while move.state in moves.UNDER_WAY:
-                move = await self._patiently(move)
-            return move
+            async with Ends(self._url(move.source), self._url(move.target), move) as ends:
+                if move.state in BEFORE_FLIP and not await _has_flipped(ends.source, move):
+                    return False
+            await self._to_its_end(move)
+            return True
+
+    async def _to_its_end(self, move: Move) -> Move:
+        while move.state in moves.UNDER_WAY:
+            move = await self._patiently(move)
+        return move
 
     async def abort(self) -> Move:
         """Undo a move that has not flipped: the source serves on, the copy is dropped.

@@ -4,7 +4,7 @@ Standard: §7.2 Tenant-Based Sharding, §7.2 Geographic Sharding, §4.1 Tenant-S
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psycopg
@@ -95,6 +95,27 @@ class Moves:
     async def finish(self, tenant: Tenant) -> int:
         """Delete what a tenant's moves have left at their sources, in bounded batches; return how many rows."""
         return await Mover(self._pools, self._config, tenant.tenant_id).finish()
+
+    async def carry_on(self, *, grace: timedelta) -> int:
+        """Go on with moves whose mover died behind the flip, and clear the sources of old ones; return how many.
+
+        A move that a living process is at work on is left to it.
+
+        Args:
+            grace: For how long a source keeps what was moved away.
+        """
+        now, done = datetime.now(UTC), 0
+        for move in await self.list(None, *moves.UNDER_WAY, MoveState.GRACE):
+            mover = Mover(self._pools, self._config, move.tenant_id)
+            try:
+                if move.state != MoveState.GRACE:
+                    done += await mover.go_forward()
+                elif move.flipped_at is None or move.flipped_at + grace < now:
+                    await mover.finish()
+                    done += 1
+            except Conflict:
+                continue  # another process has it
+        return done
 
     async def list(self, tenant: Tenant | None = None, *states: MoveState) -> list[Move]:
         """Return the moves of a tenant or of all, oldest first: those under way, or those in these states."""
