@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cloudlab import config as configuration
+from cloudlab.cli import asking
 from cloudlab.cli.terminal import Json, err, out, print_json, run
 from cloudlab.config import Config
 from cloudlab.postgres.pool import Pools
@@ -20,6 +21,8 @@ from cloudlab.tenancy.balance import ShardState, Step
 from cloudlab.tenancy.moves import Move
 
 app = typer.Typer(help="See the shards, empty one, spread the tenants.", no_args_is_help=True)
+
+app.command(epilog="Example: cloudlab shard query 'SELECT status, count(*) FROM orders GROUP BY 1'")(asking.query)
 
 Plan = Annotated[bool, typer.Option("--plan", help="Change nothing; say which tenants would move where.")]
 
