@@ -70,7 +70,7 @@ class Clients:
 
 async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     """Move one tenant to and fro under load; then one with many rows."""
-    moves = 4 if pace.quick else 20
+    moves = 2 if pace.quick else 20
     async with Platform.open(lab.config, projections=readmodels.ALL) as platform, _worker(lab):
         mine, other = [
             Clients(platform, await platform.create_tenant(f"bench-{name}", region=lab.tenant.region))

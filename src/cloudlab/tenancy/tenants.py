@@ -17,7 +17,7 @@ from cloudlab.config import Config, ShardConfig
 from cloudlab.errors import ConfigError, Duplicate, InvalidInput, NotFound
 from cloudlab.postgres.pool import Pools
 from cloudlab.postgres.transaction import Transaction
-from cloudlab.schema import migrate
+from cloudlab.schema import fanout
 from cloudlab.schema.files import Tree, load_tree
 from cloudlab.schema.places import SHOP_SCHEMA
 from cloudlab.tenancy import shards
@@ -197,7 +197,9 @@ def _resumable(tenant: Tenant, region: str | None, placement: Placement) -> Tena
 
 async def _settle(pools: Pools, shard: ShardConfig, tenant: Tenant) -> None:
     if tenant.placement == Placement.SCHEMA:
-        await migrate.up(shard.urls.owner_url, load_tree(Tree.TENANT), tenant.schema_name)
+        (made,) = await fanout.up(shard.urls.owner_url, load_tree(Tree.TENANT), [tenant.schema_name])
+        if made.error:
+            raise made.error
     async with pools.transaction(shard.urls.owner_url) as transaction:
         await transaction.execute(
             """
