@@ -71,7 +71,8 @@ WRITES = {
     "insert": "INSERT INTO app.items (vendor_id, name, price, stock) VALUES (1, 'new', 5, 3)",
     "delete": "DELETE FROM app.items WHERE item_id = (SELECT max(item_id) FROM app.items WHERE name = 'new')",
     "review": "INSERT INTO app.reviews (item_id, stars) SELECT item_id, 3 FROM app.items WHERE item_id = 7",
-    "read": "SELECT name, stock FROM app.items WHERE item_id = 17",
+    # As text: a prepared statement whose result has another type is refused by PostgreSQL, whoever changed it and how.
+    "read": "SELECT name, stock::text FROM app.items WHERE item_id = 17",
     "reading": "UPDATE app.readings SET value = value + 1 WHERE reading_id = 5 AND at = '2026-01-06'",
 }
 

@@ -15,23 +15,19 @@ from cloudlab.schema.online_steps import Lock, Place
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, and its partitions when it has any."""
+    """A table, and its partitions when it has any; `text` is its name as the catalog itself quotes it."""
 
     schema: str
     name: str
     oid: int
     kind: str
+    text: str
     partitions: tuple["Table", ...] = field(default=())
 
     @property
     def id(self) -> sql.Identifier:
         """Its quoted name, with the schema."""
         return sql.Identifier(self.schema, self.name)
-
-    @property
-    def text(self) -> str:
-        """The same as text."""
-        return self.id.as_string(None)
 
     @property
     def partitioned(self) -> bool:
@@ -75,7 +71,8 @@ async def find_table(place: Place, name: str) -> Table:
     """
     rows = await place.conn.execute(
         """
-        SELECT /* online_catalog.find_table */ c.oid, c.relkind::text FROM pg_class AS c
+        SELECT /* online_catalog.find_table */ c.oid, c.relkind::text, format('%%I.%%I', n.nspname, c.relname)
+        FROM pg_class AS c
         JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
         """,
         [place.schema, name],
@@ -85,19 +82,20 @@ async def find_table(place: Place, name: str) -> Table:
         raise NotFound(f"there is no table {place.schema}.{name}", hint="Name it without quotes, as the catalog does.")
     if row[1] not in {"r", "p"}:
         raise MigrationError(f"{place.schema}.{name} is not a table", hint="Views and foreign tables are not changed.")
-    return Table(place.schema, name, int(row[0]), str(row[1]), await _partitions(place, int(row[0])))
+    return Table(place.schema, name, int(row[0]), str(row[1]), str(row[2]), await _partitions(place, int(row[0])))
 
 
 async def _partitions(place: Place, oid: int) -> tuple[Table, ...]:
     rows = await place.conn.execute(
         """
-        SELECT /* online_catalog.partitions */ n.nspname, c.relname, c.oid, c.relkind::text
+        SELECT /* online_catalog.partitions */ n.nspname, c.relname, c.oid, c.relkind::text,
+            format('%%I.%%I', n.nspname, c.relname)
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE i.inhparent = %s AND c.relispartition ORDER BY c.relname
         """,
         [oid],
     )
-    found = tuple(Table(str(row[0]), str(row[1]), int(row[2]), str(row[3])) for row in await rows.fetchall())
+    found = tuple(Table(str(r[0]), str(r[1]), int(r[2]), str(r[3]), str(r[4])) for r in await rows.fetchall())
     if deep := [one.name for one in found if one.partitioned]:
         raise MigrationError(f"{deep[0]} has partitions of its own", hint="Do it for each of them, then the parent.")
     return found

@@ -15,6 +15,7 @@ from cloudlab.errors import InvalidInput
 from cloudlab.schema.online_columns import AddColumn, Backfill, DropColumn, RenameColumn
 from cloudlab.schema.online_constraints import AddCheck, AddForeignKey, AddUnique, SetNotNull
 from cloudlab.schema.online_indexes import AddIndex, DropIndex
+from cloudlab.schema.online_reshape import ChangeType, PartitionTable, RewriteTable
 from cloudlab.schema.online_steps import Operation, Phase
 from cloudlab.schema.online_tables import AddEnumValue, DropTable, RenameTable
 
@@ -34,6 +35,9 @@ OPERATIONS: dict[str, type[Any]] = {
         RenameTable,
         DropTable,
         AddEnumValue,
+        ChangeType,
+        RewriteTable,
+        PartitionTable,
     )
 }
 _WORD = re.compile(r"""\s*([a-z_]+)=('(?:[^']|'')*'|[^\s']+)(?=\s|$)""")
