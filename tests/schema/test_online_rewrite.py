@@ -11,8 +11,7 @@ from cloudlab.schema import online
 from cloudlab.schema.online_operations import build
 from cloudlab.schema.online_steps import Phase
 from fixtures.fingerprint import fingerprint
-
-from .online_lab import load, lost_updates, make_shop, run_until
+from fixtures.online_lab import load, lost_updates, make_shop, run_until
 
 _DRESSED = """
 SET search_path = app;

@@ -13,8 +13,7 @@ from cloudlab.schema.online_operations import build
 from cloudlab.schema.online_running import Manners
 from cloudlab.schema.online_steps import Phase
 from fixtures.fingerprint import fingerprint
-
-from .online_lab import load, lost_updates, make_shop, run_until
+from fixtures.online_lab import load, lost_updates, make_shop, run_until
 
 # Each with the plain statements that lead to the same schema where they may block.
 CASES = {
