@@ -116,7 +116,7 @@ class Walk:
             rows = 0
             for statement in step.sql:
                 bounds = {"first": f"({first},0)", "last": f"({last},0)"}
-                rows += max(0, (await self._conn.execute(statement.encode(), bounds)).rowcount)
+                rows = max(0, (await self._conn.execute(statement.encode(), bounds)).rowcount)
             self.done += rows
             rate = (self._rows + rows) / max(time.monotonic() - self._started, 0.001)
             pause = await self._journal.write(

@@ -16,6 +16,7 @@ from cloudlab.schema.online_columns import AddColumn, Backfill, DropColumn, Rena
 from cloudlab.schema.online_constraints import AddCheck, AddForeignKey, AddUnique, SetNotNull
 from cloudlab.schema.online_indexes import AddIndex, DropIndex
 from cloudlab.schema.online_reshape import ChangeType, PartitionTable, RewriteTable
+from cloudlab.schema.online_split import SplitTable
 from cloudlab.schema.online_steps import Operation, Phase
 from cloudlab.schema.online_tables import AddEnumValue, DropTable, RenameTable
 
@@ -38,6 +39,7 @@ OPERATIONS: dict[str, type[Any]] = {
         ChangeType,
         RewriteTable,
         PartitionTable,
+        SplitTable,
     )
 }
 _WORD = re.compile(r"""\s*([a-z_]+)=('(?:[^']|'')*'|[^\s']+)(?=\s|$)""")
