@@ -40,6 +40,11 @@ _ITEMS: LiteralString = """
         SELECT gen_random_uuid(), n, n % 100, 'item ' || n, {value} FROM generate_series(0, {rows} - 1) AS n;
     CREATE UNIQUE INDEX idx_items_number ON bench.items (number);
 """
+_PLAIN: LiteralString = """
+    BEGIN; SET LOCAL search_path = {schema}; SET LOCAL lock_timeout = '20ms';
+    ALTER TABLE items ADD {name} integer; CREATE INDEX {name} ON items (name);
+    INSERT INTO plain VALUES ({version}); COMMIT
+"""
 # Operation, the plain statement, and the bound on waits in ms.
 _CHANGES: tuple[tuple[str, LiteralString, int], ...] = (
     ("add_index table=items columns=name", "CREATE INDEX ON bench.items (name)", 60),
@@ -127,12 +132,10 @@ async def _plainly(url: str, schemas: Sequence[str], version: int) -> None:
     async def share() -> None:
         async with await AsyncConnection.connect(url, autocommit=True) as conn:
             for schema in left:
-                script = (
-                    f"BEGIN; SET LOCAL search_path = {schema}; SET LOCAL lock_timeout = '20ms';"
-                    f"ALTER TABLE items ADD p{version} integer; CREATE INDEX p{version} ON items (name);"
-                    f"INSERT INTO plain VALUES ('{version}'); COMMIT"
+                script = sql.SQL(_PLAIN).format(
+                    schema=sql.Identifier(schema), name=sql.Identifier(f"p{version}"), version=sql.Literal(version)
                 )
-                await conn.execute(script.encode())
+                await conn.execute(script)
 
     await asyncio.gather(*(share() for _ in range(fanout.CONNECTIONS)))
 
@@ -176,7 +179,7 @@ async def _waits(url: str, pace: Pace) -> AsyncGenerator[Row]:
         online_ms: list[float] = []
         plain_ms: list[float] = []
         details: list[float] = []
-        for _ in range(1 if pace.quick else 3):
+        for _ in range(3 if pace.full else 1):
             _make(url, count, "1")
             with updating(url, count) as clients:
                 began = time.perf_counter()
