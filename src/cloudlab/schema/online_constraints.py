@@ -1,6 +1,6 @@
 """Constraints: added as not valid in a moment, checked while the table is read and written, then in force for all rows.
 
-Standard: §6.2 Zero-Downtime Migrations, §2.3 Constraints and Relationships
+Standard: §6.2 Zero-Downtime Migrations, §2.2 Column Constraints
 """
 
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ class AddForeignKey:
         to: Its columns; by default its primary key.
         on_delete: Such as CASCADE or SET NULL.
 
-    Standard: §6.2 Zero-Downtime Migrations, §2.3 Foreign Keys
+    Standard: §6.2 Zero-Downtime Migrations, §2.3 Foreign Key Standards
     """
 
     NAME: ClassVar[str] = "add_foreign_key"
@@ -152,7 +152,7 @@ class AddForeignKey:
 class AddUnique:
     """Add UNIQUE by an index that is made concurrently and then becomes the constraint.
 
-    Standard: §6.2 Adding Indexes, §2.3 Unique Constraints
+    Standard: §6.2 Adding Indexes, §2.2 Column Constraints
     """
 
     NAME: ClassVar[str] = "add_unique"
