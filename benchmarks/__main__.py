@@ -20,11 +20,26 @@ import signal
 import sys
 from types import ModuleType
 
-from benchmarks import cache, events, lab, machine, moves, orders, pages, projections, report, sagas, sessions, stack
+from benchmarks import (
+    cache,
+    events,
+    lab,
+    machine,
+    migrations,
+    moves,
+    orders,
+    pages,
+    projections,
+    report,
+    sagas,
+    sessions,
+    stack,
+)
 from benchmarks.measure import Pace, Row
 
 ALL: dict[str, ModuleType] = {
-    module.NAME: module for module in (orders, events, projections, sagas, sessions, moves, pages, cache, stack)
+    module.NAME: module
+    for module in (orders, events, projections, sagas, sessions, moves, pages, cache, stack, migrations)
 }
 
 

@@ -15,6 +15,7 @@ from cloudlab.cli import (
     importing,
     key,
     migrate,
+    online,
     partition,
     pgbouncer,
     projection,
@@ -63,6 +64,7 @@ app.command(
 )(check.check)
 app.command("rules", epilog="Examples:  cloudlab rules  ·  cloudlab rules LK05")(check.show_rules)
 app.add_typer(migrate.app, name="migrate")
+app.add_typer(online.app, name="online")
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(shard.app, name="shard")
 app.add_typer(event.app, name="event")

@@ -13,8 +13,9 @@
     DROP TABLE users;
 
 `-- migrate:up transaction:false` marks a section that cannot run inside a transaction, such as CREATE INDEX
-CONCURRENTLY. The runner owns the transaction, so BEGIN and COMMIT are refused: only then does the record of a
-migration commit together with it.
+CONCURRENTLY. In such a section a line `-- migrate:online add_index table=items columns=price` is a change made online;
+`online_operations` says which there are. The runner owns the transaction, so BEGIN and COMMIT are refused: only then
+does the record of a migration commit together with it.
 
 Standard: §6.1 Migration File Structure
 """
@@ -30,12 +31,16 @@ from itertools import pairwise
 from pathlib import Path
 
 from cloudlab.errors import InvalidInput, MigrationError
+from cloudlab.schema import online_operations
 from cloudlab.schema.statements import Statement, split
 
 _NAME = re.compile(r"(\d{3,})_[a-z0-9_]+\.sql")
 _HEADER = re.compile(r"-- (Migration|Author|Date|Description|Standard):\s*(.*)")
 _SECTION = re.compile(r"--\s*migrate:(\S+)\s*(.*)")
 _HEADERS = ("Migration", "Author", "Date", "Description", "Standard")
+DIRECTIVE = "online"
+# The only word of the statement that such a line becomes; no SQL statement is spelt so.
+ONLINE = "migrate:online"
 _TRANSACTION_WORDS = {
     "BEGIN",
     "START",
@@ -179,7 +184,7 @@ def _marks(path: Path, lines: Sequence[str]) -> dict[str, int]:
     """Return the index of the line of each section's mark."""
     marks: dict[str, int] = {}
     for index, line in enumerate(lines):
-        if not (mark := _SECTION.fullmatch(line.rstrip())):
+        if not (mark := _SECTION.fullmatch(line.rstrip())) or mark[1] == DIRECTIVE:
             continue
         if mark[1] not in {"up", "down"} or mark[1] in marks or (mark[1] == "down" and not marks):
             raise MigrationError(f"{path}:{index + 1}: write `-- migrate:up` once, then `-- migrate:down` once")
@@ -217,19 +222,37 @@ def _date(path: Path, lines: Sequence[str], text: str) -> date:
 
 def _section(path: Path, lines: Sequence[str], mark: int, end: int, clickhouse: bool) -> Section:
     sql = "\n".join(lines[mark + 1 : end])
-    statements = split(sql, source=str(path), first_line=mark + 2, clickhouse=clickhouse)
+    transaction = "transaction:false" not in lines[mark]
+    statements = _statements(path, lines, mark + 1, end, clickhouse)
     if not statements:
         raise MigrationError(f"{path}:{mark + 1}: the section has no statement")
-    transaction = "transaction:false" not in lines[mark]
     for statement in statements:
         if reason := _repeatable(statement) if clickhouse else _refused(statement, transaction):
             raise MigrationError(f"{path}:{statement.line}: {reason}")
     return Section(sql.strip("\n"), tuple(statements), transaction)
 
 
+def _statements(path: Path, lines: Sequence[str], begin: int, end: int, clickhouse: bool) -> list[Statement]:
+    """Cut a section into statements; a line that asks for an online operation is one of its own."""
+    found: list[Statement] = []
+    start = begin
+    for index in range(begin, end + 1):
+        directive = _SECTION.fullmatch(lines[index].rstrip()) if index < end else None
+        if index < end and not (directive and directive[1] == DIRECTIVE):
+            continue
+        sql = "\n".join(lines[start:index])
+        found += split(sql, source=str(path), first_line=start + 1, clickhouse=clickhouse)
+        if directive:
+            found.append(Statement(directive[2], index + 1, (ONLINE,)))
+        start = index + 1
+    return found
+
+
 def _refused(statement: Statement, transaction: bool) -> str:
     """Say why this statement may not stand in a PostgreSQL migration; empty when it may."""
     first, second = (*statement.words, "", "")[:2]
+    if first == ONLINE:
+        return _refused_online(statement, transaction)
     if first in _TRANSACTION_WORDS:
         return f"{first} is refused: the runner owns the transaction, so that its record commits with it"
     if transaction and first in {"SET", "RESET"} and second not in {"LOCAL", "CONSTRAINTS"}:
@@ -237,9 +260,22 @@ def _refused(statement: Statement, transaction: bool) -> str:
     return ""
 
 
+def _refused_online(statement: Statement, transaction: bool) -> str:
+    """Say why a line that asks for an online operation cannot be followed; empty when it can."""
+    if transaction:
+        return "an online operation is many transactions; mark the section: `-- migrate:… transaction:false`"
+    try:
+        online_operations.read(statement.text)
+    except InvalidInput as error:
+        return f"{error.message}. {error.hint}"
+    return ""
+
+
 def _repeatable(statement: Statement) -> str:
     """Say why this ClickHouse statement cannot simply be run again after a crash; empty when it can."""
     words = statement.words
+    if words == (ONLINE,):
+        return "online operations are PostgreSQL's"
     if "EXISTS" in words or words[1:3] == ("OR", "REPLACE"):
         return ""
     for verb, condition in (("CREATE", "IF NOT EXISTS"), ("ADD", "IF NOT EXISTS"), ("DROP", "IF EXISTS")):

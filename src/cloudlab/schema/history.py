@@ -12,15 +12,16 @@ from datetime import datetime
 from enum import StrEnum
 
 from cloudlab.errors import ChecksumChanged, MigrationError
-from cloudlab.schema.files import Migration
+from cloudlab.schema.files import ONLINE, Migration
 
 
 class State(StrEnum):
-    """How one migration stands; all but APPLIED and PENDING stop the runner."""
+    """How one migration stands; all but APPLIED, PENDING and RESUMABLE stop the runner."""
 
     APPLIED = "applied"
     PENDING = "pending"
     INTERRUPTED = "interrupted"
+    RESUMABLE = "resumable"
     CHANGED = "changed"
     MISSING = "missing"
     OUT_OF_ORDER = "out of order"
@@ -68,12 +69,20 @@ def _standing(file: Migration, entry: Entry | None, newest: int) -> MigrationSta
     elif entry is None:
         state = State.PENDING
     elif entry.running_statement is not None:
-        state, problem = State.INTERRUPTED, _interruption(file, entry.direction, entry.running_statement)
+        state = State.RESUMABLE if resumes(file, entry) else State.INTERRUPTED
+        problem = _interruption(file, entry.direction, entry.running_statement)
     elif entry.checksum != file.checksum:
         state = State.CHANGED
         was, now = entry.checksum[:12], file.checksum[:12]
         problem = f"{file.path.name} was changed after it was applied: checksum {was}… is now {now}…"
     return MigrationStatus(file.version, file.title, state, entry.applied_at if entry else None, problem)
+
+
+def resumes(file: Migration, entry: Entry) -> bool:
+    """Whether a half-applied file can simply go on: it was killed in an online operation, and is as it was."""
+    number = (entry.running_statement or 0) - 1
+    statements = (file.up if entry.direction == "up" else file.down).statements
+    return 0 <= number < len(statements) and statements[number].words == (ONLINE,) and entry.checksum == file.checksum
 
 
 def _interruption(file: Migration, direction: str, number: int) -> str:
@@ -112,7 +121,9 @@ def plan_up(files: Sequence[Migration], statuses: Sequence[MigrationStatus], to:
         MigrationError: There is no version `to`.
     """
     _known(files, to)
-    open_versions = {one.version for one in statuses if one.state in {State.PENDING, State.INTERRUPTED}}
+    open_versions = {
+        one.version for one in statuses if one.state in {State.PENDING, State.INTERRUPTED, State.RESUMABLE}
+    }
     return [file for file in files if file.version in open_versions and (to is None or file.number <= to)]
 
 
@@ -125,7 +136,7 @@ def plan_down(
         MigrationError: There is no version `to`.
     """
     _known(files, to or None)
-    there = {one.version for one in statuses if one.state in {State.APPLIED, State.INTERRUPTED}}
+    there = {one.version for one in statuses if one.state in {State.APPLIED, State.INTERRUPTED, State.RESUMABLE}}
     applied = [file for file in reversed(files) if file.version in there]
     return applied[:steps] if to is None else [file for file in applied if file.number > to]
 

@@ -40,8 +40,8 @@ class Waits:
 
 
 @asynccontextmanager
-async def one_runner(conn: Connection, seconds: float) -> AsyncGenerator[None]:
-    """Hold the migration lock of a database.
+async def one_runner(conn: Connection, seconds: float, *, lock: int = _LOCK) -> AsyncGenerator[None]:
+    """Hold the migration lock of a database, or another one of the same kind.
 
     It is polled for: a statement that waits for a lock holds a snapshot, and CREATE INDEX CONCURRENTLY in the
     migration that runs would wait for that snapshot to end, for ever.
@@ -50,23 +50,23 @@ async def one_runner(conn: Connection, seconds: float) -> AsyncGenerator[None]:
         TimedOut: Another process held it for all of `seconds`; the message names the process.
     """
     deadline = time.monotonic() + seconds
-    while not await _try_lock(conn):
+    while not await _try_lock(conn, lock):
         if time.monotonic() > deadline:
-            raise await _busy(conn, seconds)
+            raise await _busy(conn, seconds, lock)
         await asyncio.sleep(_POLL_SECONDS)
     try:
         yield
     finally:
         if not conn.closed:
-            await conn.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+            await conn.execute("SELECT pg_advisory_unlock(%s)", [lock])
 
 
-async def _try_lock(conn: Connection) -> bool:
-    row = await (await conn.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])).fetchone()
+async def _try_lock(conn: Connection, lock: int) -> bool:
+    row = await (await conn.execute("SELECT pg_try_advisory_lock(%s)", [lock])).fetchone()
     return bool(row and row[0])
 
 
-async def _busy(conn: Connection, seconds: float) -> TimedOut:
+async def _busy(conn: Connection, seconds: float, lock: int) -> TimedOut:
     """Say which process holds the lock; pg_locks shows the 64-bit number as two halves."""
     rows = await conn.execute(
         """
@@ -77,7 +77,7 @@ async def _busy(conn: Connection, seconds: float) -> TimedOut:
             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
             AND l.classid = %s::oid AND l.objid = %s::oid
         """,
-        [_LOCK >> 32, _LOCK & 0xFFFFFFFF],
+        [lock >> 32, lock & 0xFFFFFFFF],
     )
     row = await rows.fetchone()
     who = f"process {row[0]} ({row[1]}, {row[2]})" if row else "another process"

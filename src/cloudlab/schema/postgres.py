@@ -13,9 +13,13 @@ from psycopg.rows import class_row
 
 from cloudlab.errors import CloudLabError, MigrationError, from_postgres
 from cloudlab.postgres.pool import secure
-from cloudlab.schema.files import Migration, Section
-from cloudlab.schema.history import Entry
+from cloudlab.schema import online_engine, online_operations
+from cloudlab.schema.files import ONLINE, Migration, Section
+from cloudlab.schema.history import Entry, resumes
 from cloudlab.schema.locks import Connection, Waits, one_runner, patiently
+from cloudlab.schema.online_locks import Courtesy
+from cloudlab.schema.online_running import Manners
+from cloudlab.schema.online_steps import Phase
 from cloudlab.schema.runner import Direction
 from cloudlab.schema.statements import Statement
 
@@ -185,8 +189,9 @@ class PostgresStore:
 
     async def _without_transaction(self, migration: Migration, section: Section, direction: Direction) -> None:
         """Run statement by statement; the row says which one was reached, should this end half-way."""
+        begin = await self._reached(migration, direction)
         try:
-            for number, statement in enumerate(section.statements, 1):
+            for number, statement in enumerate(section.statements[begin - 1 :], begin):
                 await self._record(migration, direction, running=number)
                 await self._alone(migration, statement)
             await self._record(migration, direction)
@@ -194,7 +199,25 @@ class PostgresStore:
             if not self._conn.closed:
                 await self._conn.execute("RESET ALL")
 
+    async def _reached(self, migration: Migration, direction: Direction) -> int:
+        """Return the statement to begin with: the first, unless this was killed in an online operation."""
+        for entry in await self.entries():
+            if entry.version == migration.version and entry.direction == direction and resumes(migration, entry):
+                return entry.running_statement or 1
+        return 1
+
+    async def _online(self, statement: Statement) -> None:
+        operation, phase = online_operations.read(statement.text)
+        if phase is Phase.ROLLBACK and not await online_engine.begun(self._conn, operation, self._schema):
+            return
+        waits = Courtesy(table_seconds=self._waits.table_seconds)
+        await online_engine.run(self._conn, operation, self._schema, phase, Manners(courtesy=waits), self._waits)
+
     async def _alone(self, migration: Migration, statement: Statement) -> None:
+        if statement.words == (ONLINE,):
+            await self._online(statement)
+            return
+
         async def attempt(lock_timeout_ms: int) -> None:
             await self._settings(lock_timeout_ms, local=False)
             await self._execute(migration, statement)

@@ -38,7 +38,7 @@ class Applied:
 Progress = Callable[[Applied], None]
 
 
-STOPPING = frozenset(State) - {State.APPLIED, State.PENDING}
+STOPPING = frozenset(State) - {State.APPLIED, State.PENDING, State.RESUMABLE}
 """How a migration may not stand when others are to be applied."""
 
 
