@@ -221,9 +221,7 @@ def _index(it: Fold, node: pb.IndexStmt) -> None:
 def _rename(it: Fold, node: pb.RenameStmt) -> None:
     table = it.table(node.relation) if node.HasField("relation") else None
     if node.rename_type in _TABLES and table:
-        it.catalog.tables.pop(table.key, None)
-        table.name = node.newname
-        it.catalog.tables[table.key] = table
+        folding_tables.move(it.catalog, table, table.schema, node.newname)
     elif node.rename_type == pb.OBJECT_COLUMN and table:
         folding_tables.rename_column(it.catalog, table, node.subname, node.newname)
     elif node.rename_type == pb.OBJECT_TABCONSTRAINT and table and node.subname in table.constraints:
@@ -238,6 +236,22 @@ def _rename(it: Fold, node: pb.RenameStmt) -> None:
                 each.indexes[node.newname] = index
     elif node.rename_type == pb.OBJECT_SCHEMA:
         it.catalog.schemas[node.newname] = it.catalog.schemas.pop(node.subname, None)
+        for each in [each for each in it.catalog.tables.values() if each.schema == node.subname]:
+            folding_tables.move(it.catalog, each, node.newname, each.name)
+    elif node.rename_type == pb.OBJECT_TYPE:
+        _rename_enum(it, strings(node.object.list.items), node.newname)
+
+
+def _rename_enum(it: Fold, names: tuple[str, ...], new: str) -> None:
+    found = it.catalog.enums.pop(it.qualified(names), None)
+    if found is None:
+        return
+    old, found.name = f"{found.schema}.{found.name}", new
+    it.catalog.enums[found.schema, new] = found
+    for table in it.catalog.tables.values():
+        for column in table.columns.values():
+            if column.type.removesuffix("[]") == old:
+                column.type = column.type.replace(old, f"{found.schema}.{new}")
 
 
 def _drop(it: Fold, node: pb.DropStmt) -> None:
@@ -256,7 +270,7 @@ def _drop(it: Fold, node: pb.DropStmt) -> None:
 
 def _drop_table(it: Fold, names: tuple[str, ...]) -> None:
     if table := it.named(names):
-        it.catalog.tables.pop(table.key, None)
+        folding_tables.forget(it.catalog, table)
 
 
 def _drop_index(it: Fold, names: tuple[str, ...]) -> None:
@@ -285,8 +299,8 @@ def _drop_function(it: Fold, names: tuple[str, ...]) -> None:
 
 def _drop_schema(it: Fold, names: tuple[str, ...]) -> None:
     it.catalog.schemas.pop(names[-1], None)
-    for key in [key for key in it.catalog.tables if key[0] == names[-1]]:
-        del it.catalog.tables[key]
+    for table in [table for table in it.catalog.tables.values() if table.schema == names[-1]]:
+        folding_tables.forget(it.catalog, table)
 
 
 _DROPS: dict[int, Callable[[Fold, tuple[str, ...]], None]] = {
@@ -303,9 +317,7 @@ _DROPS: dict[int, Callable[[Fold, tuple[str, ...]], None]] = {
 def _move(it: Fold, node: pb.AlterObjectSchemaStmt) -> None:
     table = it.table(node.relation) if node.HasField("relation") else None
     if table:
-        it.catalog.tables.pop(table.key, None)
-        table.schema = node.newschema
-        it.catalog.tables[table.key] = table
+        folding_tables.move(it.catalog, table, node.newschema, table.name)
 
 
 def _call(it: Fold, node: Message) -> None:

@@ -100,6 +100,8 @@ async def _read_others(conn: Connection, catalog: Catalog) -> None:
         catalog.schemas[row["name"]] = row["comment"]
     for row in await _rows(conn, queries.DEFAULT_PRIVILEGES):
         catalog.default_privileges.add((row["schema"], row["role"]))
+    for row in await _rows(conn, queries.STATISTICS):
+        catalog.statistics_days = row["days"]
 
 
 async def _rows(conn: Connection, query: LiteralString) -> list[Row]:
@@ -151,6 +153,7 @@ def _constraint(table: Table, row: Row) -> None:
         (row["referenced_schema"], row["referenced_table"]) if row["referenced_table"] else None,
         tuple(row["referenced_columns"] or ()),
         _ACTIONS.get(row["on_delete"]),
+        tuple(row["on_delete_columns"] or ()),
         row["validated"],
         comment=row["comment"],
         at=table.at,
@@ -171,6 +174,7 @@ def _index(table: Table, row: Row) -> None:
         tuple(filter(None, row["expressions"] or ())),
         row["scans"],
         row["size"],
+        tuple(row["options"]),
         Place(f"{table.schema}.{row['name']}"),
     )
 
