@@ -1,6 +1,7 @@
 """Expressions and names inside of statements, as PostgreSQL's own parser sees them."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import postgast
 from google.protobuf.message import Message
@@ -25,6 +26,7 @@ _SHORT = {
 }
 
 
+@lru_cache(maxsize=4096)
 def expression(text: str) -> Message | None:
     """Parse an expression that stands by itself; None when it does not."""
     try:
@@ -90,6 +92,20 @@ def literal(node: pb.Node) -> str | None:
     if which == "fval":
         return constant.fval.fval
     return str(constant.boolval.boolval).lower() if which == "boolval" else None
+
+
+def constants(tree: Message) -> Iterator[str]:
+    """Yield every string written anywhere in a tree."""
+    for _, node in postgast.walk(tree):
+        if isinstance(node, pb.A_Const) and node.WhichOneof("val") == "sval":
+            yield node.sval.sval
+
+
+def operations(tree: Message) -> Iterator[tuple[str, pb.A_Expr]]:
+    """Yield every operation anywhere in a tree with the name of its operator."""
+    for _, node in postgast.walk(tree):
+        if isinstance(node, pb.A_Expr) and node.name:
+            yield strings(node.name)[-1], node
 
 
 def type_name(node: pb.TypeName) -> str:
