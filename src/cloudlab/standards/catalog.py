@@ -244,10 +244,7 @@ class Function:
 
 @dataclass
 class Catalog:
-    """All that is known of a database; `is_live` when a server was asked and not files read.
-
-    `statistics_days` is for how many days the server has counted the use of indexes.
-    """
+    """All that is known of a database; `is_live` when a server was asked and not files read."""
 
     tables: dict[tuple[str, str], Table] = field(default_factory=dict[tuple[str, str], Table])
     enums: dict[tuple[str, str], EnumType] = field(default_factory=dict[tuple[str, str], EnumType])
@@ -255,7 +252,6 @@ class Catalog:
     schemas: dict[str, str | None] = field(default_factory=dict[str, str | None])
     default_privileges: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     default_schema: str = "public"
-    statistics_days: float | None = None
     is_live: bool = False
     is_complete: bool = False
 

@@ -160,8 +160,3 @@ DEFAULT_PRIVILEGES: LiteralString = """
     CROSS JOIN aclexplode(d.defaclacl) AS g
     WHERE d.defaclobjtype = 'r'
 """
-STATISTICS: LiteralString = """
-    SELECT /* reading.statistics */
-           extract(epoch FROM now() - greatest(s.stats_reset, pg_postmaster_start_time()))::float8 / 86400 AS days
-    FROM pg_stat_database AS s WHERE s.datname = current_database()
-"""

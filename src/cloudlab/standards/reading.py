@@ -100,8 +100,6 @@ async def _read_others(conn: Connection, catalog: Catalog) -> None:
         catalog.schemas[row["name"]] = row["comment"]
     for row in await _rows(conn, queries.DEFAULT_PRIVILEGES):
         catalog.default_privileges.add((row["schema"], row["role"]))
-    for row in await _rows(conn, queries.STATISTICS):
-        catalog.statistics_days = row["days"]
 
 
 async def _rows(conn: Connection, query: LiteralString) -> list[Row]:
