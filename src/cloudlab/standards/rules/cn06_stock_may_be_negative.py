@@ -10,8 +10,10 @@ from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.rule import Found, Level, Rule
 from cloudlab.standards.scope import checks_of, owned, qualified, quoted
 
-_STOCK = re.compile(r"(available|reserved|on_hand|stock)_?(quantity|qty|count|units)|(quantity|qty)_(on_hand|available)|"
-                    r"stock|stock_level|inventory_(count|quantity)|units_in_stock")  # fmt: skip
+_STOCK = re.compile(
+    r"(available|reserved|on_hand|stock)_?(quantity|qty|count|units)|(quantity|qty)_(on_hand|available)|stock|stock_level"
+    r"|inventory_(count|quantity)|units_in_stock"
+)
 _NUMBERS = ("integer", "bigint", "smallint", "numeric")
 
 
