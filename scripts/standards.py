@@ -45,10 +45,6 @@ HEADINGS: dict[str, tuple[str, tuple[str, ...]]] = {
 TO_COME = (
     "5.3 PgBouncer Configuration",
     "6.2 Adding Columns",
-    "6.2 Schema Changes",
-    "7.1 Hash-Based Partitioning",
-    "8.1 Automated Archiving",
-    "10.1 Performance Monitoring",
     "10.2 Business Rule Compliance Monitoring",
 )
 

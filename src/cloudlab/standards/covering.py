@@ -45,6 +45,11 @@ def keys(index: Index) -> list[tuple[str, str]]:
     return list(zip(names, options, strict=False))
 
 
+def quoted_keys(index: Index) -> str:
+    """Write the keys of an index as they must stand in SQL."""
+    return ", ".join(f"{name} {option}".strip() for name, option in keys(index))
+
+
 def predicate(index: Index) -> str:
     """Return the condition of a partial index as text, empty for a whole one."""
     return index.predicate.text.strip("()").lower() if index.predicate else ""
