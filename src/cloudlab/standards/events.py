@@ -10,15 +10,16 @@ from cloudlab.standards.catalog import Catalog, Table
 from cloudlab.standards.scope import owned
 
 _STORE = re.compile(r"(\w+_)?events?|event_(store|log)|event_journal")
+_COPIES = re.compile(r"archive|parked|failed|dead|pending|processed|outbox|inbox|queue|scheduled")
 _AGGREGATES = ("aggregate_id", "stream_id", "aggregate_uuid", "stream_name")
 _VERSIONS = ("event_version", "aggregate_version", "stream_version", "version", "sequence_number", "revision")
 
 
 def event_stores(catalog: Catalog) -> Iterator[Table]:
-    """Yield the tables that hold the events of streams, no archives of them."""
+    """Yield the tables that hold the events of streams, no archives, queues or parking places of them."""
     for table in owned(catalog):
-        is_archive = table.schema == "archive" or "archive" in table.name
-        if _STORE.fullmatch(table.name) and not is_archive and aggregate_of(table):
+        is_copy = _COPIES.search(table.name) or table.schema == "archive"
+        if _STORE.fullmatch(table.name) and not is_copy and aggregate_of(table):
             yield table
 
 

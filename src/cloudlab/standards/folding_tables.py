@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.catalog import Catalog, Column, Constraint, Expression, Index, Place, Table
-from cloudlab.standards.expressions import columns, deparsed, literal, strings, type_name
+from cloudlab.standards.expressions import columns, literal, strings, type_name
+from cloudlab.standards.folding_indexes import free
 from cloudlab.standards.scripts import Statement
 
 _ACTIONS = {"a": "no action", "r": "restrict", "c": "cascade", "n": "set null", "d": "set default", "": "no action"}
@@ -149,14 +150,15 @@ def add_constraint(it: Fold, table: Table, node: pb.Constraint, beside: str = ""
     kind = _KINDS.get(node.contype)
     if kind is None:
         return None
-    names = strings(node.fk_attrs) if kind == "f" else strings(node.keys)
+    names = _own_columns(node, kind)
     own = names or ((beside,) if beside else ())
     check = Expression(_tree=node.raw_expr) if kind == "c" and node.HasField("raw_expr") else None
     if kind == "c" and check and check.tree and not own:
         own = tuple(dict.fromkeys(columns(check.tree)))
-    if node.indexname and (index := table.indexes.get(node.indexname)):
+    if node.indexname and (index := table.indexes.pop(node.indexname, None)):
         own = tuple(name for name in index.columns if name)
-        index.constraint = node.conname or node.indexname
+        index.name = index.constraint = node.conname or node.indexname
+        table.indexes[index.name] = index
     constraint = Constraint(
         node.conname or _implied(table, kind, own),
         kind,
@@ -185,6 +187,12 @@ def add_constraint(it: Fold, table: Table, node: pb.Constraint, beside: str = ""
             at=it.statement.at,
         )
     return constraint
+
+
+def _own_columns(node: pb.Constraint, kind: str) -> tuple[str, ...]:
+    if kind == "x":
+        return tuple(each.list.items[0].index_elem.name for each in node.exclusions)
+    return strings(node.fk_attrs) if kind == "f" else strings(node.keys)
 
 
 def _refer(it: Fold, table: Table, constraint: Constraint, node: pb.Constraint) -> None:
@@ -220,39 +228,9 @@ def _bound_value(node: pb.Node) -> str:
 def _implied(table: Table, kind: str, names: Sequence[str]) -> str:
     """Return the name that PostgreSQL gives to a constraint without one."""
     suffix = {"p": "pkey", "u": "key", "c": "check", "f": "fkey", "x": "excl", "n": "not_null"}[kind]
-    middle = "" if kind == "p" else "_".join(names[:1] if kind in {"c", "n"} else names)
-    name = "_".join(part for part in (table.name, middle, suffix) if part)[:63]
-    number = 1
-    while name in table.constraints:
-        name, number = f"{name.rstrip('0123456789')}{number}", number + 1
-    return name
-
-
-def index_of(node: pb.IndexStmt, at: Place) -> Index:
-    """Return the index that a statement makes."""
-    keys = [one.index_elem for one in node.index_params]
-    names = tuple(key.name or None for key in keys)
-    return Index(
-        node.idxname or "_".join([node.relation.relname, *(name or "expr" for name in names), "idx"])[:63],
-        names,
-        unique=node.unique,
-        predicate=Expression(_tree=node.where_clause) if node.HasField("where_clause") else None,
-        method=node.access_method or "btree",
-        include=tuple(one.index_elem.name for one in node.index_including_params),
-        options=tuple(map(_key_options, keys)),
-        expressions=tuple(deparsed(key.expr) for key in keys if key.HasField("expr")),
-        at=at,
-    )
-
-
-def _key_options(key: pb.IndexElem) -> str:
-    """Say what of a key is not the default: nulls are last when it ascends and first when it descends."""
-    descends = key.ordering == pb.SORTBY_DESC
-    nulls = {pb.SORTBY_NULLS_FIRST: "nulls first", pb.SORTBY_NULLS_LAST: "nulls last"}.get(key.nulls_ordering, "")
-    is_usual = nulls == ("nulls first" if descends else "nulls last")
-    collation = f"collate {strings(key.collation)[-1]}" if key.collation else ""
-    operators = strings(key.opclass)[-1] if key.opclass else ""
-    return " ".join(filter(None, ("desc" if descends else "", "" if is_usual else nulls, operators, collation)))
+    is_about_many = kind == "c" and len(names) > 1
+    middle = "" if kind == "p" or is_about_many else "_".join(names)
+    return free("_".join(part for part in (table.name, middle, suffix) if part)[:63], table.constraints)
 
 
 def alter(it: Fold, node: pb.AlterTableStmt) -> None:

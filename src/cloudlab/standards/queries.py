@@ -78,14 +78,14 @@ INDEXES: LiteralString = """
                 CASE WHEN k.option & 1 = 1 THEN 'desc' END,
                 CASE k.option & 3 WHEN 1 THEN 'nulls last' WHEN 2 THEN 'nulls first' END,
                 CASE WHEN NOT oc.opcdefault THEN oc.opcname::text END,
-                CASE WHEN k.collation NOT IN (0, coalesce(a.attcollation, k.collation))
+                CASE WHEN k.collated NOT IN (0, coalesce(a.attcollation, k.collated))
                      THEN 'collate ' || co.collname END
             ) ORDER BY k.ordinal)
             FROM ROWS FROM (unnest(i.indoption::smallint[]), unnest(i.indclass::oid[]), unnest(i.indcollation::oid[]),
                             unnest(i.indkey::smallint[]))
-                WITH ORDINALITY AS k (option, class, collation, number, ordinal)
+                WITH ORDINALITY AS k (option, class, collated, number, ordinal)
             JOIN pg_opclass AS oc ON oc.oid = k.class
-            LEFT JOIN pg_collation AS co ON co.oid = k.collation
+            LEFT JOIN pg_collation AS co ON co.oid = k.collated
             LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number) AS options,
            pg_stat_get_numscans(i.indexrelid) AS scans, pg_relation_size(i.indexrelid) AS size
     FROM pg_index AS i
