@@ -4,6 +4,7 @@ Standard: §11.2 Implementation Guidelines
 """
 
 import asyncio
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,7 +15,7 @@ from cloudlab.schema.postgres import PLATFORM_SCHEMA
 from cloudlab.standards import reading
 from cloudlab.standards.catalog import Catalog, Table
 from cloudlab.standards.folding import fold
-from cloudlab.standards.scripts import Script
+from cloudlab.standards.scripts import Script, read_files
 from fixtures.postgres import Cluster
 
 
@@ -158,6 +159,19 @@ def test_statements_fold_to_what_a_server_has(database: str, name: str):
 def test_what_a_function_does_to_a_table_is_not_known():
     table = folded("CREATE TABLE t (a int); SELECT protect('t');").tables["public", "t"]
     assert table.is_opaque
+
+
+def test_a_block_that_names_a_table_may_do_anything_to_it():
+    table = folded("CREATE TABLE t (a int); DO $$ BEGIN EXECUTE 'ALTER TABLE t ENABLE ROW LEVEL SECURITY'; END $$;")
+    assert table.tables["public", "t"].is_opaque
+
+
+def test_folders_named_after_days_come_after_folders_named_after_seconds(tmp_path: Path):
+    for name in ("2019-03-22-170700_later", "20140924113530_first"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "up.sql").write_text("SELECT 1;")
+    read = [Path(script.path).parent.name for script in read_files([tmp_path])]
+    assert read == ["20140924113530_first", "2019-03-22-170700_later"]
 
 
 def test_bounds_are_what_a_server_says(database: str):

@@ -141,7 +141,7 @@ EXAMPLES = [
     for rule in every()
     if rule.schema and rule.id.startswith(FAMILIES) and rule.id not in REFUSED
     for examples, is_bad in ((rule.bad, True), (rule.good, False))
-    for sql in examples
+    for sql in examples[:2]
 ]
 
 
@@ -150,24 +150,21 @@ def judged(catalog: Catalog, rule: Rule) -> list[Finding]:
 
 
 def test_rules_judge_a_server_as_they_judge_files(each_postgres: Cluster):
-    """Every example of every rule about a schema, made on a server and read from it; what it refuses is left out."""
+    """Two bad and two good examples of each rule, made on a server and read from it; what it refuses is left out."""
     wrong: list[str] = []
     made = 0
-    with (
-        each_postgres.database() as name,
-        psycopg.connect(each_postgres.url(name, "postgres"), autocommit=True) as conn,
-    ):
+    with each_postgres.database() as name:
+        url = each_postgres.url(name, "postgres")
         for rule, sql, is_bad in EXAMPLES:
-            try:
-                conn.execute(_PREPARED + sql.encode())
-            except psycopg.Error:
+            with psycopg.connect(url, autocommit=True) as conn:
                 conn.execute(_CLEARED)
-                continue
+                try:
+                    conn.execute(_PREPARED + sql.encode())
+                except psycopg.Error:
+                    continue
             made += 1
-            found = bool(judged(asyncio.run(_read(each_postgres.url(name, "postgres"))), rule))
-            if found != is_bad:
+            if bool(judged(asyncio.run(_read(url)), rule)) != is_bad:
                 wrong.append(f"{rule.id} {'is silent about' if is_bad else 'reports'} {sql}")
-            conn.execute(_CLEARED)
     assert not wrong, "\n".join(wrong)
     assert made > len(EXAMPLES) * 0.7, f"only {made} of {len(EXAMPLES)} examples could be made"
 

@@ -304,6 +304,8 @@ def _drop_function(it: Fold, names: tuple[str, ...]) -> None:
 
 def _drop_schema(it: Fold, names: tuple[str, ...]) -> None:
     it.catalog.schemas.pop(names[-1], None)
+    for key in [key for key in it.catalog.functions if key[0] == names[-1]]:
+        del it.catalog.functions[key]
     for table in [table for table in it.catalog.tables.values() if table.schema == names[-1]]:
         folding_tables.forget(it.catalog, table)
 

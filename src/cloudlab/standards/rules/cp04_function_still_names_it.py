@@ -15,6 +15,8 @@ from cloudlab.standards.rule import Found, Level, Rule, Step
 
 def _check(step: Step) -> Iterator[Found]:
     for table, column, what in _gone(step):
+        if not column and _is_made_again(step, table):
+            continue
         for function in step.catalog.functions.values():
             if _names(step.catalog, function, table, column) and not _is_replaced(step, function):
                 yield step.found(
@@ -44,19 +46,44 @@ def _gone(step: Step) -> Iterator[tuple[Table, str, str]]:
                 yield found, "", "dropped"
 
 
+def _is_made_again(step: Step, table: Table) -> bool:
+    """Whether the same file makes another table or view of that name afterwards."""
+    for statement in step.script.statements:
+        node = statement.node
+        if statement.offset <= step.statement.offset:
+            continue
+        is_new = (isinstance(node, pb.CreateStmt) and node.relation.relname == table.name) or (
+            isinstance(node, pb.CreateTableAsStmt) and node.into.rel.relname == table.name
+        )
+        is_view = isinstance(node, pb.ViewStmt) and node.view.relname == table.name
+        if is_new or is_view or (isinstance(node, pb.RenameStmt) and node.newname == table.name):
+            return True
+    return False
+
+
 def _names(catalog: Catalog, function: Function, table: Table, column: str) -> bool:
     body = re.sub(r"--[^\n]*|/\*.*?\*/|'[^']*'", " ", function.body, flags=re.DOTALL)
-    words = set(re.findall(r"\w+", body))
+    calling = [each for each in catalog.tables.values() if _calls(each, function)]
+    # A trigger function without a trigger is dead, and so is one whose only table goes.
+    if re.search(r"\b(new|old)\.", body, re.IGNORECASE) and not [
+        each for each in calling if column or each is not table
+    ]:
+        return False
     if not column:
         return bool(re.search(rf"\b(from|join|into|update|table|only)\s+(\w+\.)?{re.escape(table.name)}\b", body, re.I))
-    if any(trigger.function.rpartition(".")[2] == function.name for trigger in table.triggers.values()):
+    if table in calling:
         return bool(re.search(rf"\b(new|old)\.{re.escape(column)}\b", body, re.IGNORECASE))
+    words = set(re.findall(r"\w+", re.sub(r"\b(new|old)\.\w+", " ", body, flags=re.IGNORECASE)))
     if not {table.name, column} <= words:
         return False
     # Another table that the function reads may have a column of that name.
     return not any(
         other.name in words and column in other.columns for other in catalog.tables.values() if other is not table
     )
+
+
+def _calls(table: Table, function: Function) -> bool:
+    return any(trigger.function.rpartition(".")[2] == function.name for trigger in table.triggers.values())
 
 
 def _is_replaced(step: Step, function: Function) -> bool:
