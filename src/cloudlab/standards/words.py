@@ -5,6 +5,7 @@ Standard: §2.1 Naming Conventions
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 # Words that PostgreSQL takes for a name only in quotes: "reserved" and "reserved (can be function or type)".
 RESERVED = frozenset(
@@ -40,9 +41,10 @@ _COMMERCE = re.compile(
 )
 
 
-def tokens(name: str) -> list[str]:
+@cache
+def tokens(name: str) -> tuple[str, ...]:
     """Return the words of a name in snake_case or camelCase, in lower case."""
-    return [word for word in re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().split("_") if word]
+    return tuple(word for word in re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().split("_") if word)
 
 
 def is_money(table: str, column: str, neighbours: Iterable[str] = ()) -> bool:
@@ -56,6 +58,7 @@ def is_money(table: str, column: str, neighbours: Iterable[str] = ()) -> bool:
     return words[-1] in _MONEY_IN_CONTEXT and bool(has_currency or _COMMERCE.search(table.lower()))
 
 
+@cache
 def singular(name: str) -> str:
     """Return one of what a table holds: categories → category, addresses → address, users → user."""
     for ending, instead in (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("uses", "us")):

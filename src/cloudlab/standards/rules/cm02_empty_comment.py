@@ -5,6 +5,7 @@ Standard: §11.2 Implementation Guidelines
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from cloudlab.standards.catalog import Catalog, Place
 from cloudlab.standards.rule import Found, Level, Rule
@@ -28,6 +29,7 @@ def _found(at: Place, name: str, comment: str) -> Found:
     return Found(f"the comment {comment!r} says no more than the name", at, name)
 
 
+@lru_cache(maxsize=16384)
 def _is_empty(comment: str, name: str) -> bool:
     if re.match(r"[(@]", comment):
         return False
