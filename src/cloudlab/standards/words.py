@@ -49,7 +49,7 @@ def tokens(name: str) -> tuple[str, ...]:
 
 def is_money(table: str, column: str, neighbours: Iterable[str] = ()) -> bool:
     """Whether a column of numbers holds money, as far as its name, its table and its neighbours tell."""
-    words = tokens(column)
+    words = list(tokens(column))
     if not words or _NO_MONEY & set(words):
         return False
     if words[-1] in _MONEY or (len(words) > 1 and words[-1] in _MONEY_IN_CONTEXT and words[0] in _MONEY):
