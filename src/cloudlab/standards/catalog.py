@@ -76,7 +76,10 @@ class Column:
 
 @dataclass(slots=True)
 class Constraint:
-    """A constraint; its kind is p(rimary key), u(nique), c(heck), f(oreign key), x (exclusion) or n(ot null)."""
+    """A constraint; its kind is p(rimary key), u(nique), c(heck), f(oreign key), x (exclusion) or n(ot null).
+
+    `on_delete_columns` are those that ON DELETE SET NULL or SET DEFAULT changes, none when it changes all.
+    """
 
     name: str
     kind: str
@@ -85,6 +88,7 @@ class Constraint:
     referenced: tuple[str, str] | None = None
     referenced_columns: tuple[str, ...] = ()
     on_delete: str | None = None
+    on_delete_columns: tuple[str, ...] = ()
     validated: bool = True
     is_named: bool = True
     comment: str | None = None
@@ -93,7 +97,10 @@ class Constraint:
 
 @dataclass(slots=True)
 class Index:
-    """An index; a key that is an expression is None among its columns."""
+    """An index; a key that is an expression is None among its columns.
+
+    `options` says of each key what is not the default: order, operator class, collation, as in `desc text_pattern_ops`.
+    """
 
     name: str
     columns: tuple[str | None, ...]
@@ -106,6 +113,7 @@ class Index:
     expressions: tuple[str, ...] = ()
     scans: int | None = None
     size_bytes: int | None = None
+    options: tuple[str, ...] = ()
     at: Place = NOWHERE
 
 
@@ -139,6 +147,7 @@ class Table:
 
     `born` numbers the file that made it, None for what was there before all files. `is_opaque` says that a function of
     the application was called with its name: what that did to its policies, grants and triggers is not known.
+    `partition_bound` is what follows FOR VALUES, or `default`.
     """
 
     schema: str
@@ -255,6 +264,11 @@ class Catalog:
             named = [table for key, table in self.tables.items() if key[1] == name]
             found = named[0] if len(named) == 1 else None
         return found
+
+    def enum(self, type_name: str) -> EnumType | None:
+        """Return the enum that a type, as a column has it, is made of."""
+        schema, _, name = type_name.removesuffix("[]").rpartition(".")
+        return self.enums.get((schema or self.default_schema, name.strip('"')))
 
     def real_tables(self) -> Iterable[Table]:
         """Yield what stores rows and is no part of another table."""

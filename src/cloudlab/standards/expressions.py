@@ -1,6 +1,7 @@
 """Expressions and names inside of statements, as PostgreSQL's own parser sees them."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import postgast
 from google.protobuf.message import Message
@@ -25,6 +26,15 @@ _SHORT = {
 }
 
 
+# Of an interval: bits of its fields, as PostgreSQL keeps them.
+_FIELDS = {
+    4: " year", 2: " month", 8: " day", 1024: " hour", 2048: " minute", 4096: " second", 6: " year to month",
+    1032: " day to hour", 3080: " day to minute", 7176: " day to second", 3072: " hour to minute",
+    7168: " hour to second", 6144: " minute to second",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
 def expression(text: str) -> Message | None:
     """Parse an expression that stands by itself; None when it does not."""
     try:
@@ -92,6 +102,20 @@ def literal(node: pb.Node) -> str | None:
     return str(constant.boolval.boolval).lower() if which == "boolval" else None
 
 
+def constants(tree: Message) -> Iterator[str]:
+    """Yield every string written anywhere in a tree."""
+    for _, node in postgast.walk(tree):
+        if isinstance(node, pb.A_Const) and node.WhichOneof("val") == "sval":
+            yield node.sval.sval
+
+
+def operations(tree: Message) -> Iterator[tuple[str, pb.A_Expr]]:
+    """Yield every operation anywhere in a tree with the name of its operator."""
+    for _, node in postgast.walk(tree):
+        if isinstance(node, pb.A_Expr) and node.name:
+            yield strings(node.name)[-1], node
+
+
 def type_name(node: pb.TypeName) -> str:
     """Return a type as format_type() writes it."""
     names = strings(node.names)
@@ -99,9 +123,10 @@ def type_name(node: pb.TypeName) -> str:
     if len(names) > 1 and names[0] != "pg_catalog":
         name = ".".join(names)
     # "char" in quotes is another type than char, which the parser calls bpchar.
-    base = name if name == "char" and len(names) == 1 else _SHORT.get(name, name)
+    base = '"char"' if name == "char" and len(names) == 1 else _SHORT.get(name, name)
     modifiers = [text for text in map(literal, node.typmods) if text is not None]
     if modifiers and name == "interval":
+        base += _FIELDS.get(int(modifiers[0]), "")
         modifiers = modifiers[1:]
     if modifiers:
         head, _, tail = base.partition(" with")

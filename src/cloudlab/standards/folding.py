@@ -4,6 +4,7 @@ It believes what it reads: a statement that PostgreSQL would refuse changes the 
 understood. What a function of the application does to a table it is called with is not known, and said to be so.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,9 @@ from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards import folding_tables
 from cloudlab.standards.catalog import Catalog, EnumType, Expression, Function, Policy, Table, Trigger
-from cloudlab.standards.expressions import calls, function_name, literal, strings, type_name
-from cloudlab.standards.folding_tables import Fold, index_of
+from cloudlab.standards.expressions import calls, constants, function_name, literal, strings, type_name
+from cloudlab.standards.folding_indexes import index_of
+from cloudlab.standards.folding_tables import Fold
 from cloudlab.standards.scripts import Statement
 
 _TABLES = frozenset({pb.OBJECT_TABLE, pb.OBJECT_VIEW, pb.OBJECT_MATVIEW, pb.OBJECT_FOREIGN_TABLE})
@@ -130,6 +132,8 @@ def _comment(it: Fold, node: pb.CommentStmt) -> None:
         table.comment = node.comment
     elif node.objtype == pb.OBJECT_COLUMN and (table := it.named(names[:-1])) and names[-1] in table.columns:
         table.columns[names[-1]].comment = node.comment
+    elif node.objtype == pb.OBJECT_TABCONSTRAINT and (table := it.named(names[:-1])) and names[-1] in table.constraints:
+        table.constraints[names[-1]].comment = node.comment
     elif node.objtype == pb.OBJECT_SCHEMA:
         it.catalog.schemas[target.string.sval] = node.comment
     elif node.objtype == pb.OBJECT_TYPE and target.HasField("type_name"):
@@ -214,16 +218,15 @@ def _table_as(it: Fold, node: pb.CreateTableAsStmt) -> None:
 def _index(it: Fold, node: pb.IndexStmt) -> None:
     table = it.table(node.relation)
     if table:
-        index = index_of(node, it.statement.at)
+        others = () if node.idxname else it.catalog.tables.values()
+        index = index_of(node, it.statement.at, {name for each in others for name in each.indexes})
         table.indexes[index.name] = index
 
 
 def _rename(it: Fold, node: pb.RenameStmt) -> None:
     table = it.table(node.relation) if node.HasField("relation") else None
     if node.rename_type in _TABLES and table:
-        it.catalog.tables.pop(table.key, None)
-        table.name = node.newname
-        it.catalog.tables[table.key] = table
+        folding_tables.move(it.catalog, table, table.schema, node.newname)
     elif node.rename_type == pb.OBJECT_COLUMN and table:
         folding_tables.rename_column(it.catalog, table, node.subname, node.newname)
     elif node.rename_type == pb.OBJECT_TABCONSTRAINT and table and node.subname in table.constraints:
@@ -238,6 +241,22 @@ def _rename(it: Fold, node: pb.RenameStmt) -> None:
                 each.indexes[node.newname] = index
     elif node.rename_type == pb.OBJECT_SCHEMA:
         it.catalog.schemas[node.newname] = it.catalog.schemas.pop(node.subname, None)
+        for each in [each for each in it.catalog.tables.values() if each.schema == node.subname]:
+            folding_tables.move(it.catalog, each, node.newname, each.name)
+    elif node.rename_type == pb.OBJECT_TYPE:
+        _rename_enum(it, strings(node.object.list.items), node.newname)
+
+
+def _rename_enum(it: Fold, names: tuple[str, ...], new: str) -> None:
+    found = it.catalog.enums.pop(it.qualified(names), None)
+    if found is None:
+        return
+    old, found.name = f"{found.schema}.{found.name}", new
+    it.catalog.enums[found.schema, new] = found
+    for table in it.catalog.tables.values():
+        for column in table.columns.values():
+            if column.type.removesuffix("[]") == old:
+                column.type = column.type.replace(old, f"{found.schema}.{new}")
 
 
 def _drop(it: Fold, node: pb.DropStmt) -> None:
@@ -256,7 +275,7 @@ def _drop(it: Fold, node: pb.DropStmt) -> None:
 
 def _drop_table(it: Fold, names: tuple[str, ...]) -> None:
     if table := it.named(names):
-        it.catalog.tables.pop(table.key, None)
+        folding_tables.forget(it.catalog, table)
 
 
 def _drop_index(it: Fold, names: tuple[str, ...]) -> None:
@@ -285,8 +304,10 @@ def _drop_function(it: Fold, names: tuple[str, ...]) -> None:
 
 def _drop_schema(it: Fold, names: tuple[str, ...]) -> None:
     it.catalog.schemas.pop(names[-1], None)
-    for key in [key for key in it.catalog.tables if key[0] == names[-1]]:
-        del it.catalog.tables[key]
+    for key in [key for key in it.catalog.functions if key[0] == names[-1]]:
+        del it.catalog.functions[key]
+    for table in [table for table in it.catalog.tables.values() if table.schema == names[-1]]:
+        folding_tables.forget(it.catalog, table)
 
 
 _DROPS: dict[int, Callable[[Fold, tuple[str, ...]], None]] = {
@@ -303,18 +324,23 @@ _DROPS: dict[int, Callable[[Fold, tuple[str, ...]], None]] = {
 def _move(it: Fold, node: pb.AlterObjectSchemaStmt) -> None:
     table = it.table(node.relation) if node.HasField("relation") else None
     if table:
-        it.catalog.tables.pop(table.key, None)
-        table.schema = node.newschema
-        it.catalog.tables[table.key] = table
+        folding_tables.move(it.catalog, table, node.newschema, table.name)
 
 
 def _call(it: Fold, node: Message) -> None:
     """Note the tables that a function of the application is called with: what it does to them cannot be seen."""
-    for call in calls(node):
-        for argument in call.args:
-            text = literal(argument)
-            if text and (table := it.named(tuple(text.split(".")))) and function_name(call) not in _HARMLESS:
+    if any(function_name(call) not in _HARMLESS for call in calls(node)):
+        for text in constants(node):
+            if table := it.named(tuple(text.split("."))):
                 table.is_opaque = True
+
+
+def _do(it: Fold, node: pb.DoStmt) -> None:
+    """Note the tables that a block names."""
+    bodies = [one.def_elem.arg.string.sval for one in node.args if one.def_elem.defname == "as"]
+    words = {word for body in bodies for word in re.findall(r"\w+", body)}
+    for table in it.catalog.tables.values():
+        table.is_opaque = table.is_opaque or table.name in words
 
 
 _HARMLESS = {"set_config", "current_setting", "setval", "nextval", "pg_get_serial_sequence", "to_regclass", "format"}
@@ -347,5 +373,7 @@ _HANDLERS: dict[str, Callable[[Fold, Any], None]] = {
     "DropStmt": _drop,
     "AlterObjectSchemaStmt": _move,
     "SelectStmt": _call,
+    "CallStmt": _call,
+    "DoStmt": _do,
     "VariableSetStmt": _variable,
 }

@@ -23,7 +23,8 @@ TABLES: LiteralString = """
 """
 PARTITIONS: LiteralString = """
     SELECT /* reading.partitions */ i.inhrelid::bigint AS oid, i.inhparent::bigint AS parent,
-           CASE WHEN pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' THEN 'default' ELSE 'for values' END AS bound
+           CASE WHEN pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' THEN 'default'
+                ELSE regexp_replace(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES ', '') END AS bound
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid WHERE c.relispartition
 """
 COLUMNS: LiteralString = """
@@ -49,7 +50,11 @@ CONSTRAINTS: LiteralString = """
            (SELECT array_agg(a.attname::text ORDER BY k.ordinal)
             FROM unnest(o.confkey) WITH ORDINALITY AS k (number, ordinal)
             JOIN pg_attribute AS a ON a.attrelid = o.confrelid AND a.attnum = k.number) AS referenced_columns,
-           o.confdeltype::text AS on_delete, o.convalidated AS validated,
+           o.confdeltype::text AS on_delete,
+           (SELECT array_agg(a.attname::text ORDER BY k.ordinal)
+            FROM unnest(o.confdelsetcols) WITH ORDINALITY AS k (number, ordinal)
+            JOIN pg_attribute AS a ON a.attrelid = o.conrelid AND a.attnum = k.number) AS on_delete_columns,
+           o.convalidated AS validated,
            obj_description(o.oid, 'pg_constraint') AS comment
     FROM pg_constraint AS o
     JOIN pg_class AS c ON c.oid = o.conrelid
@@ -69,6 +74,19 @@ INDEXES: LiteralString = """
                SELECT array_agg(CASE WHEN k.number = 0
                                      THEN pg_get_indexdef(i.indexrelid, k.ordinal::integer, true) END)
                FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (number, ordinal)) END AS expressions,
+           (SELECT array_agg(concat_ws(' ',
+                CASE WHEN k.option & 1 = 1 THEN 'desc' END,
+                CASE k.option & 3 WHEN 1 THEN 'nulls last' WHEN 2 THEN 'nulls first' END,
+                CASE WHEN NOT oc.opcdefault THEN oc.opcname::text END,
+                CASE WHEN k.collated NOT IN (0, coalesce(a.attcollation, k.collated))
+                     THEN 'collate ' || co.collname END
+            ) ORDER BY k.ordinal)
+            FROM ROWS FROM (unnest(i.indoption::smallint[]), unnest(i.indclass::oid[]), unnest(i.indcollation::oid[]),
+                            unnest(i.indkey::smallint[]))
+                WITH ORDINALITY AS k (option, class, collated, number, ordinal)
+            JOIN pg_opclass AS oc ON oc.oid = k.class
+            LEFT JOIN pg_collation AS co ON co.oid = k.collated
+            LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number) AS options,
            pg_stat_get_numscans(i.indexrelid) AS scans, pg_relation_size(i.indexrelid) AS size
     FROM pg_index AS i
     JOIN pg_class AS x ON x.oid = i.indexrelid

@@ -151,6 +151,7 @@ def _constraint(table: Table, row: Row) -> None:
         (row["referenced_schema"], row["referenced_table"]) if row["referenced_table"] else None,
         tuple(row["referenced_columns"] or ()),
         _ACTIONS.get(row["on_delete"]),
+        tuple(row["on_delete_columns"] or ()),
         row["validated"],
         comment=row["comment"],
         at=table.at,
@@ -171,6 +172,7 @@ def _index(table: Table, row: Row) -> None:
         tuple(filter(None, row["expressions"] or ())),
         row["scans"],
         row["size"],
+        tuple(row["options"]),
         Place(f"{table.schema}.{row['name']}"),
     )
 

@@ -21,6 +21,20 @@ _FACTS: dict[str, LiteralString] = {
                s.max_value, s.cycle
         FROM pg_sequences AS s WHERE s.last_value IS NOT NULL
     """,
+    "unused_indexes": """
+        SELECT /* reading_server.unused_indexes */ s.schemaname || '.' || s.relname AS table,
+               quote_ident(s.schemaname) || '.' || quote_ident(s.indexrelname) AS index,
+               pg_relation_size(s.indexrelid) AS size, t.idx_scan AS used_others,
+               extract(epoch FROM now() - greatest(d.stats_reset, pg_postmaster_start_time()))::float8 / 86400 AS days
+        FROM pg_stat_user_indexes AS s
+        JOIN pg_stat_user_tables AS t ON t.relid = s.relid
+        JOIN pg_stat_database AS d ON d.datname = current_database()
+        JOIN pg_index AS i ON i.indexrelid = s.indexrelid
+        WHERE s.idx_scan = 0 AND NOT i.indisunique AND NOT i.indisexclusion AND i.indisvalid
+          AND NOT EXISTS (SELECT FROM pg_constraint AS o
+                          WHERE o.contype = 'f' AND o.conrelid = i.indrelid
+                            AND o.conkey[1] = ANY (i.indkey::smallint[]))
+    """,
     "tables": """
         SELECT /* reading_server.tables */ s.schemaname || '.' || s.relname AS name, s.n_live_tup AS live,
                s.n_dead_tup AS dead, s.seq_scan, s.idx_scan,
@@ -46,7 +60,7 @@ _FACTS: dict[str, LiteralString] = {
 
 
 async def read_server(conn: AsyncConnection[dict[str, Any]]) -> Server:
-    """Return a server's settings and facts; what this login may not see is left out. Cost: seven queries."""
+    """Return a server's settings and facts; what this login may not see is left out. Cost: eight queries."""
     rows = await (
         await conn.execute("SELECT /* reading_server.settings */ s.name, s.setting FROM pg_settings AS s")
     ).fetchall()

@@ -27,6 +27,7 @@ _NO_TRANSACTION = re.compile(
     re.IGNORECASE,
 )
 _GOOSE_MARKS = re.compile(r"^--\s*\+goose .*$", re.IGNORECASE | re.MULTILINE)
+_DATE = re.compile(r"(?<!\d)(\d{4})-(\d\d)-(\d\d)(?:[-_](\d{6}))?(?!\d)")
 _DUMP = re.compile(r"^-- PostgreSQL database dump", re.MULTILINE)
 
 
@@ -197,6 +198,7 @@ def read_files(paths: Sequence[Path]) -> list[Script]:
 
 
 def _order(path: Path) -> list[tuple[int, int, str]]:
-    """Sort numbers as numbers: 9 before 10."""
-    parts = re.split(r"(\d+)", str(path))
+    """Sort numbers as numbers, 9 before 10; a date with dashes is one number, as diesel has it."""
+    text = _DATE.sub(lambda found: "".join(filter(None, found.groups())), str(path))
+    parts = re.split(r"(\d+)", text)
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
