@@ -303,11 +303,12 @@ def _move(it: Fold, node: pb.AlterObjectSchemaStmt) -> None:
 
 def _call(it: Fold, node: Message) -> None:
     """Note the tables that a function of the application is called with: what it does to them cannot be seen."""
-    for call in calls(node):
-        for argument in call.args:
-            text = literal(argument)
-            if text and (table := it.named(tuple(text.split(".")))) and function_name(call) not in _HARMLESS:
-                table.is_opaque = True
+    if all(function_name(call) in _HARMLESS for call in calls(node)):
+        return
+    for _, constant in postgast.walk(node):
+        text = constant.sval.sval if isinstance(constant, pb.A_Const) else ""
+        if text and (table := it.named(tuple(text.split(".")))):
+            table.is_opaque = True
 
 
 _HARMLESS = {"set_config", "current_setting", "setval", "nextval", "pg_get_serial_sequence", "to_regclass", "format"}

@@ -16,7 +16,14 @@ _REGISTRIES = {"tenant", "tenants"}
 
 def is_shared(table: Table) -> bool:
     """Whether rows of several tenants stand in a table: it has tenant_id and is not the list of tenants itself."""
-    return COLUMN in table.columns and table.name not in _REGISTRIES and not table.is_temporary
+    return COLUMN in table.columns and not is_registry(table) and not table.is_temporary
+
+
+def is_registry(table: Table) -> bool:
+    """Whether a table is the list of tenants: one row for each, and no other list that it refers to."""
+    key = table.primary_key
+    refers = any(COLUMN in one.columns for one in table.of_kind("f"))
+    return table.name in _REGISTRIES or bool(key and key.columns == (COLUMN,) and not refers)
 
 
 def shared_tables(catalog: Catalog) -> Iterator[Table]:

@@ -32,7 +32,7 @@ RULE = Rule(
         "CREATE TABLE products (tenant_id uuid NOT NULL, product_id uuid PRIMARY KEY);",
         "CREATE TABLE products (product_id uuid PRIMARY KEY); ALTER TABLE products ADD COLUMN tenant_id uuid;",
         "CREATE TABLE users (user_id uuid, tenant_id uuid, PRIMARY KEY (user_id)) PARTITION BY HASH (user_id);",
-        "CREATE TABLE p (tenant_id uuid PRIMARY KEY); ALTER TABLE p ENABLE ROW LEVEL SECURITY;"
+        "CREATE TABLE p (tenant_id uuid NOT NULL); ALTER TABLE p ENABLE ROW LEVEL SECURITY;"
         " ALTER TABLE p DISABLE ROW LEVEL SECURITY;",
     ),
     good=(
@@ -42,6 +42,7 @@ RULE = Rule(
         "CREATE TABLE products (tenant_id uuid); SELECT protect_table('products');",
         "CREATE TABLE products (tenant_id uuid);"
         " DO $$ BEGIN EXECUTE 'ALTER TABLE products ENABLE ROW LEVEL SECURITY'; END $$;",
+        "CREATE TABLE p (tenant_id uuid); SELECT protect(t.name) FROM (VALUES ('p')) AS t (name);",
         "CREATE TEMP TABLE t (tenant_id uuid);",
         "CREATE TABLE p (tenant_id uuid, n integer) PARTITION BY LIST (n); ALTER TABLE p ENABLE ROW LEVEL SECURITY;"
         " CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);",
