@@ -13,7 +13,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from cloudlab import errors
-from cloudlab.cli.main import app
+from cloudlab.cli.commands import app
 from cloudlab.config import Housekeeping, Limits, Payments, variable
 
 sys.path.insert(0, str(Path(__file__).parent))

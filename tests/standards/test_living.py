@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cloudlab.cli.main import app
+from cloudlab.cli.check import app
 from cloudlab.errors import CloudLabError
 from cloudlab.standards import checking, suppressing
 from cloudlab.standards.rules import named

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markdown import Markdown
-from rich.table import Table
-from rich.text import Text
 
 from cloudlab.cli import terminal
 from cloudlab.cli.terminal import Json
@@ -25,7 +22,6 @@ from cloudlab.standards import (
     choices,
     explaining,
     poolers,
-    reading,
     report,
     rules,
     suppressing,
@@ -33,9 +29,13 @@ from cloudlab.standards import (
 )
 from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.choices import Choices
-from cloudlab.standards.rule import Finding, Level, Rule
+from cloudlab.standards.rule import Finding, Level, Rule, Server
 from cloudlab.standards.scripts import Script
 
+app = typer.Typer(
+    name="cloudlab", no_args_is_help=True, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
 _FAILS = {Level.ERROR: {Level.ERROR}, Level.WARNING: {Level.ERROR, Level.WARNING}, Level.NOTE: set(Level)}
 
 
@@ -113,7 +113,7 @@ async def _findings(where: Sequence[str], scripts: Sequence[Script], asked: Sequ
     found: list[Finding] = []
     catalog = None
     for url in (one for one in where if targets.is_database(one)):
-        catalog, server = await reading.read(url)
+        catalog, server = await _read(url)
         found += checking.of_schema(catalog, asked)
         found += checking.of_server(server, asked)
     if scripts:
@@ -121,6 +121,12 @@ async def _findings(where: Sequence[str], scripts: Sequence[Script], asked: Sequ
     for pooler in poolers.read_poolers([Path(one) for one in where if not targets.is_database(one) and one != "-"]):
         found += checking.of_pooler(pooler, asked)
     return found
+
+
+async def _read(url: str) -> tuple[Catalog, Server]:
+    from cloudlab.standards import reading  # noqa: PLC0415  a file is checked without a driver of databases
+
+    return await reading.read(url)
 
 
 def _scripts(where: Sequence[str], stdin_name: str) -> list[Script]:
@@ -132,7 +138,7 @@ def _explain(where: Sequence[str], rule: Rule, stdin_name: str) -> None:
 
     async def catalogs() -> Catalog | None:
         urls = [one for one in where if targets.is_database(one)]
-        return (await reading.read(urls[-1]))[0] if urls else None
+        return (await _read(urls[-1]))[0] if urls else None
 
     terminal.out.print(f"{rule.id} {rule.title}", markup=False, highlight=False)
     for line in explaining.explain(rule, _scripts(where, stdin_name), terminal.run(catalogs())):
@@ -149,6 +155,10 @@ def show_rules(
     as_json: Json = False,
 ) -> None:
     """List the rules, or explain one: what it asks for, why, how a breach is mended, examples."""
+    from rich.markdown import Markdown  # noqa: PLC0415  a check shows neither, and they take long to load
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     chosen = [rules.named(rule_id)] if rule_id else list(rules.every())
     if as_json:
         terminal.print_json([_as_dict(rule) for rule in chosen])
@@ -182,3 +192,15 @@ def page(rule: Rule) -> str:
             parts.append(f"## {head}")
             parts += [f"```sql\n{example}\n```" for example in examples]
     return "\n\n".join(parts) + "\n"
+
+
+def register(other: typer.Typer) -> None:
+    """Add the commands of the checker to a command line."""
+    other.command(
+        epilog="Examples:  cloudlab check postgresql://me@db.example/app  ·  cloudlab check migrations/  ·  "
+        "cloudlab check src/ --format github"
+    )(check)
+    other.command("rules", epilog="Examples:  cloudlab rules  ·  cloudlab rules LK05")(show_rules)
+
+
+register(app)

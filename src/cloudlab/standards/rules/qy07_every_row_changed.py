@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from postgast import pg_query_pb2 as pb
 
+from cloudlab.standards.catalog import Table
 from cloudlab.standards.rule import Found, Level, Query, Rule
 
 
@@ -16,10 +17,18 @@ def _check(query: Query) -> Iterator[Found]:
         return
     table = query.catalog.find(node.relation.schemaname, node.relation.relname)
     joined = node.from_clause if isinstance(node, pb.UpdateStmt) else node.using_clause
-    if joined or (table and table.is_temporary):
+    if joined or (table and (table.is_temporary or _has_one_row(table))):
         return
+    if table is None and query.statement.is_guess and query.catalog.tables:
+        return  # a string in a program, about a table of another database
     verb = "changes" if isinstance(node, pb.UpdateStmt) else "deletes"
     yield query.found(f"{verb} every row of {node.relation.relname}", name=node.relation.relname)
+
+
+def _has_one_row(table: Table) -> bool:
+    """Whether a unique index on a constant keeps it to one row."""
+    return any(one.unique and not any(one.columns) and set(one.expressions) <= {"true", "1", "(true)"}
+               for one in table.indexes.values())  # fmt: skip
 
 
 RULE = Rule(
@@ -35,6 +44,7 @@ RULE = Rule(
         "CREATE TEMP TABLE t (a integer); DELETE FROM t",
         "UPDATE orders AS o SET a = n.a FROM new_values AS n",
         "DELETE FROM orders USING gone",
+        "CREATE TABLE me (epoch integer); CREATE UNIQUE INDEX one ON me ((true)); UPDATE me SET epoch = epoch + 1",
     ),
     query=_check,
 )
