@@ -20,11 +20,11 @@ import signal
 import sys
 from types import ModuleType
 
-from benchmarks import cache, events, lab, machine, orders, pages, projections, report, sagas, sessions, stack
+from benchmarks import cache, check, events, lab, machine, orders, pages, projections, report, sagas, sessions, stack
 from benchmarks.measure import Pace, Row
 
 ALL: dict[str, ModuleType] = {
-    module.NAME: module for module in (orders, events, projections, sagas, sessions, pages, cache, stack)
+    module.NAME: module for module in (orders, events, projections, sagas, sessions, pages, cache, check, stack)
 }
 
 
