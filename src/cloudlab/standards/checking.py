@@ -124,10 +124,13 @@ def of_files(
     migrations = [script for script in scripts if script.is_migration and is_migration(script)]
     yield from of_migrations(migrations, folded, rules)
     yield from of_schema(folded, rules)
+    done = {id(script) for script in migrations}
     for script in scripts:
-        if script not in migrations and is_foreign(script):
+        if id(script) in done:
+            continue
+        if is_foreign(script):
             yield _foreign(script)
-        elif script not in migrations:
+        else:
             yield from of_queries(script.statements, catalog or folded, rules)
 
 

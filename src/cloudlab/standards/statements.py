@@ -42,8 +42,9 @@ def column_of(node: pb.Node, tables: dict[str, Table]) -> tuple[Table, Column] |
     names = strings(node.column_ref.fields)
     if not names:
         return None
-    candidates = [tables[names[-2]]] if len(names) > 1 and names[-2] in tables else list(tables.values())
-    found = [(table, table.columns[names[-1]]) for table in candidates if names[-1] in table.columns]
+    *before, name = names
+    candidates = [tables[before[-1]]] if before and before[-1] in tables else list(tables.values())
+    found = [(table, table.columns[name]) for table in candidates if name in table.columns]
     return found[0] if len(found) == 1 else None
 
 

@@ -78,8 +78,8 @@ def _functions(step: Step, table: Table, column: str) -> Iterator[Found]:
 def _of_dropped(step: Step, node: pb.DropStmt) -> Iterator[Found]:
     gone = {strings(one.list.items)[-1] for one in node.objects}
     for one in node.objects:
-        names = strings(one.list.items)
-        table = step.catalog.find(names[-2] if len(names) > 1 else "", names[-1])
+        *schema, name = strings(one.list.items)
+        table = step.catalog.find(schema[-1] if schema else "", name)
         for view in _views(step, table, "") if table else ():
             if view.name not in gone:
                 yield step.found(f"CASCADE drops the {view.kind} {view} too", name=str(view))

@@ -22,7 +22,7 @@ def _check_step(step: Step) -> Iterator[Found]:
     if isinstance(node, pb.VariableSetStmt):
         if node.kind == pb.VAR_SET_VALUE and not node.is_local and _WHO.match(node.name):
             yield _found(step, node.name)
-    elif node and not isinstance(node, pb.CreateFunctionStmt | pb.DoStmt):
+    elif isinstance(node, pb.SelectStmt):
         for name in _for_the_session(node):
             yield _found(step, name)
 
