@@ -22,6 +22,7 @@ from types import ModuleType
 
 from benchmarks import (
     cache,
+    check,
     events,
     lab,
     machine,
@@ -39,7 +40,7 @@ from benchmarks.measure import Pace, Row
 
 ALL: dict[str, ModuleType] = {
     module.NAME: module
-    for module in (orders, events, projections, sagas, sessions, moves, pages, cache, stack, migrations)
+    for module in (orders, events, projections, sagas, sessions, moves, pages, cache, check, stack, migrations)
 }
 
 

@@ -1,6 +1,6 @@
 """Write what the documentation says about the code from the code itself; `--check` refuses a difference.
 
-docs/standards.md, docs/reference/{settings,errors,commands}.md
+docs/standards.md, docs/reference/{settings,errors,commands,rules}.md
 """
 
 import dataclasses
@@ -13,8 +13,10 @@ import typer.main
 from typer.core import TyperGroup
 
 from cloudlab import errors
-from cloudlab.cli.main import app
+from cloudlab.cli.commands import app
 from cloudlab.config import Housekeeping, Limits, Payments, variable
+from cloudlab.standards import checking, suppressing
+from cloudlab.standards.rules import every
 
 sys.path.insert(0, str(Path(__file__).parent))
 from standards import HEADINGS, ROOT, TO_COME, citations, homeless
@@ -135,11 +137,35 @@ def _describe(command: Any, path: str, lines: list[str]) -> None:  # noqa: ANN40
             lines.append(f"- `{', '.join([*param.opts, *param.secondary_opts])}`: {param.help or ''}")
 
 
+def rules_page() -> str:
+    """Describe every rule of the checker: what must hold, why, how a breach is mended, examples of both."""
+    rules = sorted([*every(), *suppressing.RULES, checking.SYNTAX, checking.FOREIGN], key=lambda rule: rule.id)
+    lines = [
+        "# Rules\n",
+        f"`cloudlab check` asks {len(rules)} rules; `cloudlab rules ID` shows one. An error fails the check, a warning "
+        "with `--fail-on warning`, a note never. Examples of schema and queries stand together; `next file` parts "
+        "migrations that run one after the other.\n",
+        "| rule | level | what must hold |",
+        "|---|---|---|",
+        *(f"| [{rule.id}](#{rule.id.lower()}) | {rule.level} | {rule.title} |" for rule in rules),
+    ]
+    for rule in rules:
+        lines.append(f'\n<a id="{rule.id.lower()}"></a>\n\n## {rule.id} {rule.title}\n')
+        lines.append(f"{rule.level.capitalize()}. {rule.heading}.\n\n{rule.why}\n\nRemedy: {rule.remedy}")
+        for head, examples in (("Reported", rule.bad), ("Left alone", rule.good)):
+            if examples:
+                language = "ini" if rule.pooler else "sql"
+                lines.append(f"\n{head}:\n")
+                lines.append("\n\n".join(f"```{language}\n{example}\n```" for example in examples))
+    return MADE + "\n".join(lines) + "\n"
+
+
 PAGES = {
     "docs/standards.md": standards_page,
     "docs/reference/errors.md": errors_page,
     "docs/reference/settings.md": settings_page,
     "docs/reference/commands.md": commands_page,
+    "docs/reference/rules.md": rules_page,
 }
 
 

@@ -230,7 +230,9 @@ def _shards_named(raw: dict[str, Any], environ: Mapping[str, str]) -> list[dict[
 
 
 def _parse(raw: dict[str, Any]) -> Config:
-    _known("", raw, ("control", "shards", "cache", "analytics", "limits", "encryption", "payments", "housekeeping"))
+    # [check] is for `cloudlab check`, which reads it itself.
+    sections = ("control", "shards", "cache", "analytics", "limits", "encryption", "payments", "housekeeping", "check")
+    _known("", raw, sections)
     shards = tuple(_shard(entry) for entry in raw["shards"])
     if not shards:
         raise ConfigError("there is no [[shards]] entry: a platform needs at least one shard")

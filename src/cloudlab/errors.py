@@ -35,8 +35,10 @@ Standard: §2 Constraints are enforced by the database; this module gives their 
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import psycopg
+if TYPE_CHECKING:
+    import psycopg
 
 
 class CloudLabError(Exception):
@@ -244,26 +246,26 @@ class InvariantBroken(CloudLabError):
     hint = "Stop writing, keep the evidence, and restore from a backup if the cause is not found."
 
 
-def _unique(diag: psycopg.errors.Diagnostic, text: str) -> CloudLabError:
+def _unique(diag: "psycopg.errors.Diagnostic", text: str) -> CloudLabError:
     return Duplicate(f"{diag.table_name or 'a row'}: {diag.message_detail or text}", details=diag.constraint_name or "")
 
 
-def _check(diag: psycopg.errors.Diagnostic, text: str) -> CloudLabError:
+def _check(diag: "psycopg.errors.Diagnostic", text: str) -> CloudLabError:
     name = diag.constraint_name or ""
     if name in {"chk_inventory_available_not_negative", "chk_inventory_reserved_not_negative"}:
         return OutOfStock(details=diag.message_detail or "")
     return InvalidInput(f"{diag.table_name}: the value breaks {name}", details=diag.message_detail or text)
 
 
-def _raised(kind: type[CloudLabError]) -> Callable[[psycopg.errors.Diagnostic, str], CloudLabError]:
-    def build(diag: psycopg.errors.Diagnostic, text: str) -> CloudLabError:
+def _raised(kind: type[CloudLabError]) -> Callable[["psycopg.errors.Diagnostic", str], CloudLabError]:
+    def build(diag: "psycopg.errors.Diagnostic", text: str) -> CloudLabError:
         return kind(diag.message_primary or text, details=diag.message_detail or "", hint=diag.message_hint)
 
     return build
 
 
 # The CL… states are raised by our own SQL functions; the rest are PostgreSQL's.
-_BY_SQLSTATE: dict[str, Callable[[psycopg.errors.Diagnostic, str], CloudLabError]] = {
+_BY_SQLSTATE: dict[str, Callable[["psycopg.errors.Diagnostic", str], CloudLabError]] = {
     "CL001": _raised(WrongShard),
     "CL002": _raised(TenantSuspended),
     "CL003": _raised(LeaseLost),
@@ -290,12 +292,14 @@ _BY_SQLSTATE: dict[str, Callable[[psycopg.errors.Diagnostic, str], CloudLabError
 }
 
 
-def from_postgres(error: psycopg.Error) -> CloudLabError:
+def from_postgres(error: "psycopg.Error") -> CloudLabError:
     """Translate what PostgreSQL said, by SQLSTATE and constraint name, into one of ours.
 
     An SQLSTATE without a meaning for callers becomes a plain CloudLabError; a lost connection becomes Unavailable.
     Raise the result `from` the original, which keeps the statement's own diagnosis.
     """
+    import psycopg  # noqa: PLC0415  it is there where one of its errors is, and a check of files needs no driver
+
     state = error.sqlstate or ""
     text = str(error).strip()
     if build := _BY_SQLSTATE.get(state):

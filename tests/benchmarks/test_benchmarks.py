@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NAMES = {"orders", "events", "projections", "sagas", "sessions", "pages", "cache", "stack"}
+NAMES = {"orders", "events", "projections", "sagas", "sessions", "pages", "cache", "check", "stack"}
 
 
 @pytest.fixture

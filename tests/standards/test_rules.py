@@ -8,14 +8,15 @@ import sys
 
 import pytest
 
-from cloudlab.standards import checking
+from cloudlab.standards import checking, poolers
 from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.folding import fold
 from cloudlab.standards.rule import Finding, Rule
 from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script
 
-RULES = [rule for rule in every() if rule.server is None]
+RULES = [rule for rule in every() if rule.schema or rule.step or rule.query]
+POOLERS = [rule for rule in every() if rule.pooler]
 MANY = 3
 
 
@@ -45,7 +46,7 @@ def test_a_rule_says_all_that_its_page_needs(rule: Rule):
     assert module.__name__.rpartition(".")[2].startswith(f"{rule.id.lower()}_")
     assert rule.why.endswith(".")
     assert rule.remedy.endswith((".", ";", ")"))
-    assert any((rule.schema, rule.step, rule.query, rule.server))
+    assert any((rule.schema, rule.step, rule.query, rule.server, rule.pooler))
     assert rule.server or (len(rule.bad) >= MANY and len(rule.good) >= MANY)
 
 
@@ -61,3 +62,11 @@ def test_a_bad_example_is_reported(rule: Rule, sql: str):
 )
 def test_a_good_example_is_left_alone(rule: Rule, sql: str):
     assert judged(rule, sql) == []
+
+
+@pytest.mark.parametrize("rule", POOLERS, ids=lambda rule: rule.id)
+def test_a_rule_for_poolers_knows_its_examples(rule: Rule):
+    for text in rule.bad:
+        assert list(checking.of_pooler(poolers.parse(text), [rule])), text
+    for text in rule.good:
+        assert list(checking.of_pooler(poolers.parse(text), [rule])) == [], text

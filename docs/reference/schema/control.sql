@@ -633,6 +633,13 @@ ALTER TABLE ONLY cloudlab.moves
     ADD CONSTRAINT fk_moves_target_shard_id FOREIGN KEY (target_shard_id) REFERENCES cloudlab.shards(shard_id) ON DELETE RESTRICT;
 
 --
+-- Name: moves fk_moves_tenant_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.moves
+    ADD CONSTRAINT fk_moves_tenant_id FOREIGN KEY (tenant_id) REFERENCES cloudlab.tenants(tenant_id) ON DELETE RESTRICT;
+
+--
 -- Name: placements fk_placements_shard_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
 --
 

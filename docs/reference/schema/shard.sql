@@ -3818,7 +3818,8 @@ CREATE TABLE cloudlab.saga_steps_archive (
     started_at timestamp with time zone,
     completed_at timestamp with time zone,
     result jsonb,
-    error_message text
+    error_message text,
+    CONSTRAINT chk_saga_steps_archive_status CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'running'::character varying, 'completed'::character varying, 'failed'::character varying, 'unknown'::character varying, 'skipped'::character varying, 'compensated'::character varying])::text[])))
 );
 
 ALTER TABLE ONLY cloudlab.saga_steps_archive FORCE ROW LEVEL SECURITY;
@@ -4097,7 +4098,7 @@ COMMENT ON TABLE cloudlab.tenant_keys IS 'Keys that seal fields of a tenant''s r
 -- Name: COLUMN tenant_keys.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.tenant_keys.tenant_id IS 'The tenant';
+COMMENT ON COLUMN cloudlab.tenant_keys.tenant_id IS 'Tenant whose fields it seals';
 
 --
 -- Name: COLUMN tenant_keys.key_number; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -4246,7 +4247,7 @@ COMMENT ON TABLE cloudlab.tenant_transfers IS 'Tenants that come to this shard o
 -- Name: COLUMN tenant_transfers.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.tenant_transfers.tenant_id IS 'The tenant';
+COMMENT ON COLUMN cloudlab.tenant_transfers.tenant_id IS 'Tenant that comes or goes';
 
 --
 -- Name: COLUMN tenant_transfers.move_id; Type: COMMENT; Schema: cloudlab; Owner: -

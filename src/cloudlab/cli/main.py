@@ -1,86 +1,25 @@
-"""The entry point: every command by its noun, and every error with its exit code."""
+"""The entry point: runs a command, and every error becomes a message and an exit code."""
 
-import importlib.metadata
+import gc
 import sys
-from typing import Annotated
+from importlib import import_module
 
-import typer
-
-from cloudlab.cli import (
-    check,
-    demo,
-    doctor,
-    down,
-    event,
-    importing,
-    key,
-    migrate,
-    online,
-    partition,
-    pgbouncer,
-    projection,
-    saga,
-    security,
-    shard,
-    status,
-    tenant,
-    terminal,
-    up,
-    user,
-    worker,
-)
+from cloudlab.cli import terminal
 from cloudlab.errors import CloudLabError
 
-app = typer.Typer(
-    name="cloudlab",
-    help="The data platform of a distributed, multi-tenant shop.",
-    epilog="Start with `cloudlab demo`; `cloudlab NOUN --help` shows examples.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback(invoke_without_command=True)
-def version(
-    show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    """Say which version this is."""
-    if show:
-        typer.echo(importlib.metadata.version("cloudlab"))
-        raise typer.Exit
-
-
-app.command()(up.up)
-app.command()(down.down)
-app.command()(status.status)
-app.command()(doctor.doctor)
-app.command()(demo.demo)
-app.command("import")(importing.import_)
-app.command()(worker.worker)
-app.command(
-    epilog="Examples:  cloudlab check postgresql://me@db.example/app  ·  cloudlab check migrations/  ·  "
-    "cloudlab check src/ --format github"
-)(check.check)
-app.command("rules", epilog="Examples:  cloudlab rules  ·  cloudlab rules LK05")(check.show_rules)
-app.add_typer(migrate.app, name="migrate")
-app.add_typer(online.app, name="online")
-app.add_typer(tenant.app, name="tenant")
-app.add_typer(shard.app, name="shard")
-app.add_typer(event.app, name="event")
-app.add_typer(partition.app, name="partition")
-app.add_typer(user.app, name="user")
-app.add_typer(key.app, name="key")
-app.add_typer(projection.app, name="projection")
-app.add_typer(saga.app, name="saga")
-app.add_typer(pgbouncer.app, name="pgbouncer")
-app.add_typer(security.app, name="security")
+_CHECKS = ("check", "rules")
 
 
 def main() -> None:
-    """Run the command line; a CloudLabError becomes a message, a hint and an exit code."""
+    """Run the command line; a CloudLabError becomes a message, a hint and an exit code.
+
+    The checker runs at every save of a file in an editor: it is started without the rest, which takes a second to load.
+    """
+    checks = sys.argv[1:2] and sys.argv[1] in _CHECKS
+    if checks:
+        gc.disable()  # its model lives as long as the process: looking for garbage in it only takes time
     try:
-        app()
+        import_module("cloudlab.cli.check" if checks else "cloudlab.cli.commands").app()
     except CloudLabError as error:
         terminal.report(error, as_json="--json" in sys.argv)
         sys.exit(terminal.exit_code(error))

@@ -3,15 +3,24 @@
 Standard: §11 Best Practices
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from cloudlab.standards.catalog import Catalog, Place
 from cloudlab.standards.folding import fold
+from cloudlab.standards.poolers import Pooler
 from cloudlab.standards.rule import Finding, Found, Level, Query, Rule, Server, Step
 from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script, Statement
 
 QUERIES = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
+
+# What PostgreSQL has no word for: MySQL and MariaDB, ClickHouse, SQLite, SQL Server, Oracle.
+_OTHERS = re.compile(
+    r"`\w+`|\bENGINE\s*=|\bAUTO_?INCREMENT\b|^\s*DELIMITER\b|\bMergeTree\b|\bLowCardinality\(|^\s*PRAGMA\b|\bNVARCHAR\b|"
+    r"\bVARCHAR2\b|^\s*GO\s*$|\bIDENTITY\s*\(\d|\bLOCK TABLES\b|\[dbo\]",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 SYNTAX = Rule(
     id="SX01",
@@ -20,6 +29,16 @@ SYNTAX = Rule(
     level=Level.ERROR,
     why="What PostgreSQL's own parser refuses fails on the server too.",
     remedy="Mend the statement, or leave files of other databases out.",
+)
+
+
+FOREIGN = Rule(
+    id="SX02",
+    title="A file is for PostgreSQL",
+    heading="§6.1 Migration File Structure",
+    level=Level.NOTE,
+    why="What is written for another database cannot be judged by what PostgreSQL does.",
+    remedy="Leave it out of the targets.",
 )
 
 
@@ -42,6 +61,9 @@ def of_migrations(
     """
     chosen = [rule for rule in rules or every() if rule.step]
     for script in scripts:
+        if is_foreign(script):
+            yield _foreign(script)
+            continue
         earlier: list[Statement] = []
         for statement in script.statements:
             if statement.problem:
@@ -77,6 +99,13 @@ def of_server(server: Server, rules: Sequence[Rule] | None = None) -> Iterator[F
             yield from _all(rule, rule.server(server))
 
 
+def of_pooler(pooler: Pooler, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
+    """Judge a configuration of PgBouncer."""
+    for rule in rules or every():
+        if rule.pooler:
+            yield from _all(rule, rule.pooler(pooler))
+
+
 def _all(rule: Rule, found: Iterable[Found]) -> Iterator[Finding]:
     return (Finding(rule, one, rule.level) for one in found)
 
@@ -95,14 +124,33 @@ def of_files(
     migrations = [script for script in scripts if script.is_migration and is_migration(script)]
     yield from of_migrations(migrations, folded, rules)
     yield from of_schema(folded, rules)
+    done = {id(script) for script in migrations}
     for script in scripts:
-        if script not in migrations:
+        if id(script) in done:
+            continue
+        if is_foreign(script):
+            yield _foreign(script)
+        else:
             yield from of_queries(script.statements, catalog or folded, rules)
 
 
 def is_migration(script: Script) -> bool:
     """Whether a file changes a schema; one that only reads and writes rows holds queries."""
     return any(statement.kind not in QUERIES and statement.kind for statement in script.statements)
+
+
+def is_foreign(script: Script) -> bool:
+    """Whether a file is for another database: it says so in words of its own, or nothing in it is understood."""
+    problems = [statement for statement in script.statements if statement.problem]
+    if not problems or script.is_part:
+        return False
+    return len(problems) == len(script.statements) > 1 or bool(_OTHERS.search(script.text))
+
+
+def _foreign(script: Script) -> Finding:
+    unread = sum(bool(statement.problem) for statement in script.statements)
+    message = f"is not for PostgreSQL: {unread} of {len(script.statements)} statements are not understood"
+    return Finding(FOREIGN, Found(message, Place(script.path, script.first_line)), FOREIGN.level)
 
 
 def by_place(findings: Iterable[Finding]) -> list[Finding]:

@@ -133,3 +133,18 @@ def type_name(node: pb.TypeName) -> str:
         joined = ",".join(modifiers)
         base = f"{head}({joined}) with{tail}" if tail else f"{base}({joined})"
     return base + "[]" * len(node.array_bounds)
+
+
+def option_value(option: pb.DefElem) -> str:
+    """Return an option as text; one without a value is true."""
+    argument = option.arg
+    if not argument.WhichOneof("node"):
+        return "true"
+    if argument.HasField("string"):
+        return argument.string.sval
+    if argument.HasField("type_name"):  # a bare word
+        return strings(argument.type_name.names)[-1]
+    if argument.HasField("boolean"):
+        return str(argument.boolean.boolval).lower()
+    number = argument.integer.ival if argument.HasField("integer") else argument.float.fval
+    return str(number) if argument.HasField("integer") or argument.HasField("float") else literal(argument) or ""

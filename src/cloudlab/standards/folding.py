@@ -12,9 +12,9 @@ import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
-from cloudlab.standards import folding_tables
+from cloudlab.standards import folding_tables, folding_unseen
 from cloudlab.standards.catalog import Catalog, EnumType, Expression, Function, Policy, Table, Trigger
-from cloudlab.standards.expressions import calls, constants, function_name, literal, strings, type_name
+from cloudlab.standards.expressions import calls, constants, function_name, literal, option_value, strings, type_name
 from cloudlab.standards.folding_indexes import index_of
 from cloudlab.standards.folding_tables import Fold
 from cloudlab.standards.scripts import Statement
@@ -187,17 +187,10 @@ def _default_privileges(it: Fold, node: pb.AlterDefaultPrivilegesStmt) -> None:
 
 def _view(it: Fold, node: pb.ViewStmt) -> None:
     schema, name = it.new_name(node.view)
-    options = {one.def_elem.defname: _option(one.def_elem) for one in node.options}
+    options = {one.def_elem.defname: option_value(one.def_elem) for one in node.options}
     it.catalog.tables[schema, name] = Table(
         schema, name, "view", options=options, query=_query(node.query), born=it.number, at=it.statement.at
     )
-
-
-def _option(option: pb.DefElem) -> str:
-    argument = option.arg
-    if argument.HasField("string"):
-        return argument.string.sval
-    return "true" if not argument.WhichOneof("node") else str(literal(argument) or argument.boolean.boolval).lower()
 
 
 def _query(node: pb.Node) -> str:
@@ -341,6 +334,7 @@ def _do(it: Fold, node: pb.DoStmt) -> None:
     words = {word for body in bodies for word in re.findall(r"\w+", body)}
     for table in it.catalog.tables.values():
         table.is_opaque = table.is_opaque or table.name in words
+    folding_unseen.block(it, node)
 
 
 _HARMLESS = {"set_config", "current_setting", "setval", "nextval", "pg_get_serial_sequence", "to_regclass", "format"}
@@ -351,10 +345,18 @@ def _variable(it: Fold, node: pb.VariableSetStmt) -> None:
         it.catalog.default_schema = first
 
 
+def _alter_table(it: Fold, node: pb.AlterTableStmt) -> None:
+    folding_tables.alter(it, node)
+    table = it.table(node.relation)
+    for each in node.cmds if table else ():
+        if table and each.alter_table_cmd.subtype in {pb.AT_SetRelOptions, pb.AT_ResetRelOptions}:
+            folding_unseen.set_options(table, each.alter_table_cmd)
+
+
 _HANDLERS: dict[str, Callable[[Fold, Any], None]] = {
     "CreateStmt": folding_tables.create,
     "CreateForeignTableStmt": lambda it, node: folding_tables.create(it, node.base_stmt),
-    "AlterTableStmt": folding_tables.alter,
+    "AlterTableStmt": _alter_table,
     "CreateSchemaStmt": _create_schema,
     "CreateEnumStmt": _create_enum,
     "AlterEnumStmt": _alter_enum,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.catalog import Catalog, Column, Constraint, Expression, Index, Place, Table
-from cloudlab.standards.expressions import columns, literal, strings, type_name
+from cloudlab.standards.expressions import columns, literal, option_value, strings, type_name
 from cloudlab.standards.folding_indexes import free
 from cloudlab.standards.scripts import Statement
 
@@ -63,7 +63,7 @@ def create(it: Fold, node: pb.CreateStmt) -> None:
     if node.if_not_exists and (schema, name) in it.catalog.tables:
         return
     table = Table(schema, name, born=it.number, at=it.statement.at, is_temporary=node.relation.relpersistence == "t")
-    table.options = {one.def_elem.defname: literal(one.def_elem.arg) or "" for one in node.options}
+    table.options = {one.def_elem.defname: option_value(one.def_elem) for one in node.options}
     if node.HasField("partspec"):
         table.kind = "partitioned"
         strategies = {pb.PARTITION_STRATEGY_LIST: "list", pb.PARTITION_STRATEGY_RANGE: "range"}

@@ -45,6 +45,7 @@ async def connect(url: str) -> AsyncGenerator[Connection]:
         async with await AsyncConnection[Row].connect(secure(url), autocommit=True, row_factory=dict_row) as conn:
             await conn.execute("SET default_transaction_read_only = on")
             await conn.execute("SET statement_timeout = '60s'")
+            await conn.execute("SET jit = off; SET work_mem = '64MB'")  # for catalogs of many thousand tables
             yield conn
     except psycopg.Error as error:
         raise from_postgres(error) from error

@@ -57,12 +57,33 @@ _FACTS: dict[str, LiteralString] = {
         WHERE a.backend_type = 'client backend' AND a.datname = current_database()
     """,
 }
+# What only a superuser may see, and who may not gets no row.
+_GUARDED: dict[str, tuple[LiteralString, LiteralString]] = {
+    "hba": (
+        "SELECT /* reading_server.may_hba */ has_function_privilege('pg_hba_file_rules()', 'execute') AS may",
+        """
+        SELECT /* reading_server.hba */ h.line_number AS line, h.type, h.address, h.auth_method AS method
+        FROM pg_hba_file_rules AS h WHERE h.auth_method IS NOT NULL
+        """,
+    ),
+    "passwords": (
+        "SELECT /* reading_server.may_passwords */ has_table_privilege('pg_authid', 'select') AS may",
+        """
+        SELECT /* reading_server.passwords */ a.rolname AS role, left(a.rolpassword, 3) AS kind
+        FROM pg_authid AS a WHERE a.rolcanlogin AND a.rolpassword IS NOT NULL
+        """,
+    ),
+}
 
 
 async def read_server(conn: AsyncConnection[dict[str, Any]]) -> Server:
-    """Return a server's settings and facts; what this login may not see is left out. Cost: eight queries."""
+    """Return a server's settings and facts; what this login may not see is left out. Cost: about ten queries."""
     rows = await (
         await conn.execute("SELECT /* reading_server.settings */ s.name, s.setting FROM pg_settings AS s")
     ).fetchall()
     facts = {name: await (await conn.execute(query)).fetchall() for name, query in _FACTS.items()}
+    for name, (may, query) in _GUARDED.items():
+        allowed = await (await conn.execute(may)).fetchone()
+        if allowed and allowed["may"]:
+            facts[name] = await (await conn.execute(query)).fetchall()
     return Server(conn.info.server_version // 10000, {row["name"]: row["setting"] for row in rows}, facts)

@@ -1,4 +1,4 @@
-"""Findings for people and machines: text with the line and a caret, JSON, SARIF, annotations of GitHub, JUnit.
+"""Findings for people and machines: text with the line and a caret, JSON, SARIF, annotations of GitHub, JUnit, HTML.
 
 Standard: §11 Best Practices
 """
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from xml.etree import ElementTree
 
+from cloudlab.standards.report_html import as_html
 from cloudlab.standards.rule import Finding, Level
 
 _SARIF_LEVELS = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "note"}
@@ -129,4 +130,5 @@ FORMATS: dict[str, Callable[[Sequence[Finding]], str]] = {
     "sarif": as_sarif,
     "github": as_github,
     "junit": as_junit,
+    "html": as_html,
 }

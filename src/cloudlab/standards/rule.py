@@ -8,6 +8,7 @@ from typing import Any
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.catalog import NOWHERE, Catalog, Place, Table
+from cloudlab.standards.poolers import Pooler
 from cloudlab.standards.scripts import Script, Statement
 
 
@@ -81,6 +82,7 @@ OfSchema = Callable[[Catalog], Iterator[Found]]
 OfStep = Callable[[Step], Iterator[Found]]
 OfQuery = Callable[[Query], Iterator[Found]]
 OfServer = Callable[[Server], Iterator[Found]]
+OfPooler = Callable[[Pooler], Iterator[Found]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Rule:
         step: Judges a statement of a migration.
         query: Judges a statement of an application.
         server: Judges a server.
+        pooler: Judges a configuration of PgBouncer; its examples are such files.
     """
 
     id: str
@@ -114,6 +117,7 @@ class Rule:
     step: OfStep | None = None
     query: OfQuery | None = None
     server: OfServer | None = None
+    pooler: OfPooler | None = None
 
 
 @dataclass(frozen=True, slots=True)

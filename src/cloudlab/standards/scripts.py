@@ -189,7 +189,9 @@ def read_files(paths: Sequence[Path]) -> list[Script]:
     """
     files: list[Path] = []
     for path in paths:
-        files += sorted(path.rglob("*.sql"), key=_order) if path.is_dir() else [path] * (path.suffix != ".py")
+        files += (
+            sorted(path.rglob("*.sql"), key=_order) if path.is_dir() else [path] * (path.suffix not in {".py", ".ini"})
+        )
     chosen = [file for file in files if not re.search(r"(\.down|\.undo|_down)\.sql$|^U\d", file.name)]
     return [
         Script(str(file), file.read_text(encoding="utf-8-sig", errors="replace"), number)

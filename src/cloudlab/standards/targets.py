@@ -21,7 +21,7 @@ def is_database(target: str) -> bool:
     return target.startswith(("postgresql://", "postgres://"))
 
 
-def read(targets: Sequence[str], standard_input: TextIO) -> list[Script]:
+def read(targets: Sequence[str], standard_input: TextIO, stdin_name: str = "<stdin>") -> list[Script]:
     """Return the scripts of files, folders and standard input, in the order in which migrations are applied.
 
     Raises:
@@ -30,7 +30,7 @@ def read(targets: Sequence[str], standard_input: TextIO) -> list[Script]:
     scripts: list[Script] = []
     for target in targets:
         if target == "-":
-            scripts.append(Script("<stdin>", standard_input.read()))
+            scripts.append(Script(stdin_name, standard_input.read()))
             continue
         path = Path(target)
         if not path.exists():

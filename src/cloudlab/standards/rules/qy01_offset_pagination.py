@@ -20,6 +20,7 @@ def _check(query: Query) -> Iterator[Found]:
             isinstance(node, pb.SelectStmt)
             and node.HasField("limit_offset")
             and literal(node.limit_offset) not in {"0"}
+            and literal(node.limit_count) != "1"  # the n-th row, not a page
         ):
             yield query.found("reads and throws away every row before the page")
             return
@@ -41,6 +42,7 @@ RULE = Rule(
         "SELECT order_id FROM orders ORDER BY created_at, order_id LIMIT 20",
         "SELECT id FROM orders WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT 20",
         "SELECT order_id FROM orders ORDER BY created_at LIMIT 20 OFFSET 0",
+        "SELECT position FROM events ORDER BY position DESC OFFSET $1 LIMIT 1",
     ),
     query=_check,
 )

@@ -67,7 +67,7 @@ CREATE TABLE tenant_keys (
     CONSTRAINT chk_tenant_keys_key_version_positive CHECK (key_version > 0)
 );
 COMMENT ON TABLE tenant_keys IS 'Keys that seal fields of a tenant''s rows; the highest number seals, all of them open';
-COMMENT ON COLUMN tenant_keys.tenant_id IS 'The tenant';
+COMMENT ON COLUMN tenant_keys.tenant_id IS 'Tenant whose fields it seals';
 COMMENT ON COLUMN tenant_keys.key_number IS 'Which key a sealed value names in its first four bytes';
 COMMENT ON COLUMN tenant_keys.wrapped_key IS 'The key, wrapped by a master key; NULL once it was erased';
 COMMENT ON COLUMN tenant_keys.key_version IS 'Version of the master key that wraps it';

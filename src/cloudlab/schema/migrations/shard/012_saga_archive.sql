@@ -15,6 +15,8 @@ COMMENT ON TABLE saga_instances_archive IS 'Sagas that have ended well, long ago
 CREATE TABLE saga_steps_archive (
     LIKE saga_steps INCLUDING DEFAULTS INCLUDING COMMENTS,
     CONSTRAINT pk_saga_steps_archive PRIMARY KEY (tenant_id, saga_id, step_type, direction, attempt),
+    CONSTRAINT chk_saga_steps_archive_status CHECK (
+        status IN ('pending', 'running', 'completed', 'failed', 'unknown', 'skipped', 'compensated')),
     CONSTRAINT fk_saga_steps_archive_saga_id FOREIGN KEY (tenant_id, saga_id)
         REFERENCES saga_instances_archive (tenant_id, saga_id) ON DELETE CASCADE
 );

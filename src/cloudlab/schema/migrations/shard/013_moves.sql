@@ -23,7 +23,7 @@ CREATE TABLE tenant_transfers (
 );
 CREATE INDEX idx_tenant_transfers_open ON tenant_transfers (tenant_id) WHERE state = 'open';
 COMMENT ON TABLE tenant_transfers IS 'Tenants that come to this shard or leave it, and which block of positions their history got';
-COMMENT ON COLUMN tenant_transfers.tenant_id IS 'The tenant';
+COMMENT ON COLUMN tenant_transfers.tenant_id IS 'Tenant that comes or goes';
 COMMENT ON COLUMN tenant_transfers.move_id IS 'The move, as the control database knows it';
 COMMENT ON COLUMN tenant_transfers.direction IS 'Whether it comes (in) or goes (out)';
 COMMENT ON COLUMN tenant_transfers.state IS 'open while the move is under way here, then closed';

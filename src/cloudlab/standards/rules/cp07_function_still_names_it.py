@@ -1,4 +1,4 @@
-"""CP04: no function names what is dropped or renamed.
+"""CP07: no function names what is dropped or renamed.
 
 Standard: §6.2 Schema Changes
 """
@@ -102,7 +102,7 @@ def _is_replaced(step: Step, function: Function) -> bool:
 
 
 RULE = Rule(
-    id="CP04",
+    id="CP07",
     title="No function names what is dropped or renamed",
     heading="§6.2 Schema Changes",
     level=Level.WARNING,
