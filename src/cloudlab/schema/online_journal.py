@@ -58,7 +58,7 @@ COMMENT ON COLUMN {table}.wanted IS 'pause stops it after the batch it is in';
 COMMENT ON COLUMN {table}.steps_done IS 'How many steps of the plan are done';
 COMMENT ON COLUMN {table}.step_name IS 'The step that was reached';
 COMMENT ON COLUMN {table}.next_block IS 'The block of the table that the next batch begins with';
-COMMENT ON COLUMN {table}.rows_done IS 'Rows written by the batches so far';
+COMMENT ON COLUMN {table}.rows_done IS 'Rows written by batches so far, without the one before a crash';
 COMMENT ON COLUMN {table}.rows_total IS 'Rows in the table, as the server estimates';
 COMMENT ON COLUMN {table}.rows_per_second IS 'Rate of the batches';
 COMMENT ON COLUMN {table}.lag_seconds IS 'How far the slowest replica was behind at the last batch';
