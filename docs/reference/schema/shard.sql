@@ -2098,10 +2098,10 @@ $$;
 COMMENT ON FUNCTION shop.check_order_transition() IS 'Refuses an illegal change of state, whoever asks';
 
 --
--- Name: deal_stock(integer, integer[], integer[], bigint[], integer[]); Type: FUNCTION; Schema: shop; Owner: -
+-- Name: deal_stock(integer, integer[], integer[], bigint[], bigint[]); Type: FUNCTION; Schema: shop; Owner: -
 --
 
-CREATE FUNCTION shop.deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[], OUT short_entries integer[], OUT short_available bigint[]) RETURNS record
+CREATE FUNCTION shop.deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available bigint[], OUT short_entries integer[], OUT short_available bigint[]) RETURNS record
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'shop', 'cloudlab', 'pg_temp'
     AS $$
@@ -2130,10 +2130,10 @@ END
 $$;
 
 --
--- Name: FUNCTION deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[], OUT short_entries integer[], OUT short_available bigint[]); Type: COMMENT; Schema: shop; Owner: -
+-- Name: FUNCTION deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available bigint[], OUT short_entries integer[], OUT short_available bigint[]); Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON FUNCTION shop.deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[], OUT short_entries integer[], OUT short_available bigint[]) IS 'Deals stock out to orders in their turn: for each order NULL, or which of its entries was too much and what was left';
+COMMENT ON FUNCTION shop.deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available bigint[], OUT short_entries integer[], OUT short_available bigint[]) IS 'Deals stock out to orders in their turn: for each order NULL, or which of its entries was too much and what was left';
 
 --
 -- Name: erased_email(uuid); Type: FUNCTION; Schema: shop; Owner: -
@@ -2148,6 +2148,39 @@ CREATE FUNCTION shop.erased_email(user_uuid uuid) RETURNS character varying
 --
 
 COMMENT ON FUNCTION shop.erased_email(user_uuid uuid) IS 'Address that an erased account is left with';
+
+--
+-- Name: gather_stock(uuid, integer); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.gather_stock(p_product_id uuid, p_bucket_number integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+    v_units bigint;
+BEGIN
+    PERFORM FROM inventory n
+    WHERE n.tenant_id = v_tenant AND n.product_id = p_product_id AND n.bucket_number = 0 FOR NO KEY UPDATE;
+    SELECT sum(n.available_quantity) INTO v_units
+    FROM (SELECT n.available_quantity FROM inventory n
+          WHERE n.tenant_id = v_tenant AND n.product_id = p_product_id
+          ORDER BY n.bucket_number FOR NO KEY UPDATE) AS n;
+    UPDATE inventory n
+    SET available_quantity = CASE WHEN n.bucket_number = p_bucket_number THEN v_units ELSE 0 END
+    WHERE n.tenant_id = v_tenant AND n.product_id = p_product_id
+      AND n.available_quantity <> CASE WHEN n.bucket_number = p_bucket_number THEN v_units ELSE 0 END;
+    RETURN v_units;
+END
+$$;
+
+--
+-- Name: FUNCTION gather_stock(p_product_id uuid, p_bucket_number integer); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.gather_stock(p_product_id uuid, p_bucket_number integer) IS 'Brings the available units of a product together in one bucket, all locked: how many';
 
 --
 -- Name: known_orders(character varying[], bytea[], uuid[]); Type: FUNCTION; Schema: shop; Owner: -
@@ -2179,6 +2212,66 @@ $$;
 COMMENT ON FUNCTION shop.known_orders(p_idempotency_keys character varying[], p_request_fingerprints bytea[], p_order_ids uuid[]) IS 'Which of these idempotency keys belong to something else already: to what, and whether by the same request';
 
 --
+-- Name: level_stock(uuid); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.level_stock(p_product_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+    v_units bigint := gather_stock(p_product_id, 0);
+    v_count bigint;
+BEGIN
+    SELECT count(*) INTO v_count FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = p_product_id;
+    UPDATE inventory n
+    SET available_quantity = v_units / v_count + CASE WHEN n.bucket_number < v_units % v_count THEN 1 ELSE 0 END
+    WHERE n.tenant_id = v_tenant AND n.product_id = p_product_id AND v_units > 0;
+END
+$$;
+
+--
+-- Name: FUNCTION level_stock(p_product_id uuid); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.level_stock(p_product_id uuid) IS 'Deals the available units of a product out to its buckets anew, the same to each';
+
+--
+-- Name: lock_stock(uuid[], bigint[]); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.lock_stock(p_product_ids uuid[], p_quantities bigint[]) RETURNS TABLE(available bigint, bucket_number smallint, was_gathered boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+BEGIN
+    FOR i IN 1..coalesce(cardinality(p_product_ids), 0) LOOP
+        -- Any bucket that has enough and that nobody is at.
+        SELECT n.available_quantity, n.bucket_number, false INTO available, bucket_number, was_gathered
+        FROM inventory n
+        WHERE n.tenant_id = v_tenant AND n.product_id = p_product_ids[i] AND n.available_quantity >= p_quantities[i]
+        ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            available := gather_stock(p_product_ids[i], 0);
+            bucket_number := 0;
+            was_gathered := true;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+--
+-- Name: FUNCTION lock_stock(p_product_ids uuid[], p_quantities bigint[]); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.lock_stock(p_product_ids uuid[], p_quantities bigint[]) IS 'Locks a bucket of each product, given sorted: one with enough and free, else all, gathered in bucket 0; what is in it';
+
+--
 -- Name: move_order_stock(uuid[], integer, integer, character varying); Type: FUNCTION; Schema: shop; Owner: -
 --
 
@@ -2192,30 +2285,33 @@ DECLARE
     v_moved record;
     v_totals record;
 BEGIN
-    SELECT array_agg(w.order_id) AS order_ids, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities
+    SELECT array_agg(w.order_id) AS order_ids, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
+           array_agg(w.bucket_number) AS buckets
     INTO v_moved
-    FROM (SELECT w.order_id, i.product_id, sum(i.quantity)::integer AS quantity
+    FROM (SELECT w.order_id, i.product_id, i.bucket_number, sum(i.quantity)::integer AS quantity
           FROM unnest(p_order_ids) AS w (order_id)
           CROSS JOIN LATERAL (
-              SELECT i.product_id, i.quantity FROM order_items i
+              SELECT i.product_id, i.bucket_number, i.quantity FROM order_items i
               WHERE i.tenant_id = v_tenant AND i.order_id = w.order_id ORDER BY i.line_number OFFSET 0) AS i
-          GROUP BY w.order_id, i.product_id) AS w;
+          GROUP BY w.order_id, i.product_id, i.bucket_number) AS w;
     INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
     SELECT v_tenant, w.product_id, w.order_id, p_available * w.quantity, p_reserved * w.quantity, p_reason
     FROM unnest(v_moved.order_ids, v_moved.product_ids, v_moved.quantities) AS w (order_id, product_id, quantity);
-    SELECT array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities INTO v_totals
-    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity
-          FROM unnest(v_moved.product_ids, v_moved.quantities) AS w (product_id, quantity)
-          GROUP BY w.product_id) AS w;
+    SELECT array_agg(w.product_id) AS product_ids, array_agg(w.bucket_number) AS buckets, array_agg(w.quantity) AS quantities
+    INTO v_totals
+    FROM (SELECT w.product_id, w.bucket_number, sum(w.quantity)::integer AS quantity
+          FROM unnest(v_moved.product_ids, v_moved.buckets, v_moved.quantities) AS w (product_id, bucket_number, quantity)
+          GROUP BY w.product_id, w.bucket_number) AS w;
     -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two calls never wait
     -- for each other in a circle. One UPDATE for all of them: a statement for each product costs three times as much.
-    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids)
-    ORDER BY n.product_id FOR NO KEY UPDATE;
+    PERFORM FROM inventory n
+    WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids) AND n.bucket_number = ANY (v_totals.buckets)
+    ORDER BY n.product_id, n.bucket_number FOR NO KEY UPDATE;
     UPDATE inventory n
     SET available_quantity = n.available_quantity + p_available * w.quantity,
         reserved_quantity = n.reserved_quantity + p_reserved * w.quantity
-    FROM unnest(v_totals.product_ids, v_totals.quantities) AS w (product_id, quantity)
-    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
+    FROM unnest(v_totals.product_ids, v_totals.buckets, v_totals.quantities) AS w (product_id, bucket_number, quantity)
+    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id AND n.bucket_number = w.bucket_number;
 END
 $$;
 
@@ -2247,6 +2343,7 @@ DECLARE
     v_open_count integer;
     v_row_count integer;
     v_is_tight boolean;
+    v_is_spread boolean;
     v_found record;
     v_lines record;
     v_orders record;
@@ -2289,17 +2386,18 @@ BEGIN
     -- Merged, so that a repeated product is counted once. The look at the stock takes no lock: it turns away at once who
     -- comes too late, and accepts nobody.
     SELECT array_agg(w.place) AS places, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
-           array_agg(w.available) AS available
+           array_agg(w.available) AS available, coalesce(bool_or(w.is_spread), false) AS is_spread
     INTO v_wanted
-    FROM (SELECT w.place, w.product_id, w.quantity, coalesce(n.available_quantity, 0) AS available
+    FROM (SELECT w.place, w.product_id, w.quantity, coalesce(n.available, 0) AS available, n.is_spread
           FROM (SELECT l.place, l.product_id, sum(l.quantity) AS quantity
                 FROM unnest(v_lines.places, v_lines.product_ids, v_lines.quantities) AS l (place, product_id, quantity)
                 WHERE v_is_open[l.place]
                 GROUP BY l.place, l.product_id) AS w
           LEFT JOIN LATERAL (
-              SELECT n.available_quantity FROM inventory n
-              WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id LIMIT 1) AS n ON true
+              SELECT sum(n.available_quantity) AS available, count(*) > 1 AS is_spread FROM inventory n
+              WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id) AS n ON true
           ORDER BY w.place, w.product_id) AS w;
+    v_is_spread := v_wanted.is_spread;
     FOR v_found IN SELECT w.place, w.product_id, w.quantity, w.available
                    FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities, v_wanted.available)
                        AS w (place, product_id, quantity, available)
@@ -2321,7 +2419,7 @@ BEGIN
         v_is_open[v_found.place] := false;
     END LOOP;
     SELECT array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities INTO v_totals
-    FROM (SELECT w.product_id, sum(w.quantity) AS quantity
+    FROM (SELECT w.product_id, sum(w.quantity)::bigint AS quantity
           FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
           WHERE v_is_open[w.place]
           GROUP BY w.product_id ORDER BY w.product_id) AS w;
@@ -2346,10 +2444,18 @@ BEGIN
 
     -- Locked in sorted order, stock before keys before order numbers, so that two calls never wait for each other in a
     -- circle. A twin in flight is waited for here: it wants the same products.
-    SELECT array_agg(n.available_quantity) AS available INTO v_stock
-    FROM (SELECT n.available_quantity FROM inventory n
-          WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids)
-          ORDER BY n.product_id FOR NO KEY UPDATE) AS n;
+    IF v_is_spread THEN
+        SELECT array_agg(n.available) AS available, array_agg(n.bucket_number) AS buckets,
+               array_agg(n.was_gathered) AS gathered
+        INTO v_stock
+        FROM lock_stock(v_totals.product_ids, v_totals.quantities) n;
+    ELSE
+        SELECT array_agg(n.available_quantity::bigint) AS available, NULL::smallint[] AS buckets, NULL::boolean[] AS gathered
+        INTO v_stock
+        FROM (SELECT n.available_quantity FROM inventory n
+              WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids) AND n.bucket_number = 0
+              ORDER BY n.product_id FOR NO KEY UPDATE) AS n;
+    END IF;
     v_is_tight := EXISTS (SELECT FROM unnest(v_totals.quantities, v_stock.available) AS w (quantity, available)
                           WHERE w.quantity > w.available);
     FOR v_found IN SELECT k.place, k.resource_id, k.outcome
@@ -2360,6 +2466,11 @@ BEGIN
         v_is_open[v_found.place] := false;
         v_is_tight := true;
     END LOOP;
+    IF v_is_tight AND NOT v_is_spread AND EXISTS (
+        SELECT FROM inventory n
+        WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids) AND n.bucket_number > 0) THEN
+        RAISE EXCEPTION 'the stock was spread over buckets just now' USING ERRCODE = '40001', HINT = 'Repeat it.';
+    END IF;
     IF v_is_tight THEN
         -- Not everybody can have what they want: first come, first served, in the order given.
         SELECT array_agg(w.place) AS places, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
@@ -2424,8 +2535,9 @@ BEGIN
     FROM unnest(v_orders.places, v_orders.subtotals, v_orders.totals, v_orders.line_counts, v_orders.placed_at)
         AS o (place, subtotal, total, line_count, placed_at)
     ORDER BY p_order_numbers[o.place];
-    INSERT INTO order_items (tenant_id, order_id, line_number, product_id, vendor_id, sku, name, quantity, price)
-    SELECT v_tenant, v_ids[l.place], l.line_number, l.product_id, l.vendor_id, l.sku, l.name, l.quantity, l.price
+    INSERT INTO order_items (tenant_id, order_id, line_number, product_id, vendor_id, sku, name, quantity, price, bucket_number)
+    SELECT v_tenant, v_ids[l.place], l.line_number, l.product_id, l.vendor_id, l.sku, l.name, l.quantity, l.price,
+           CASE WHEN v_is_spread THEN v_stock.buckets[array_position(v_totals.product_ids, l.product_id)] ELSE 0 END
     FROM unnest(v_lines.places, v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus, v_lines.names,
                 v_lines.quantities, v_lines.prices)
         AS l (place, line_number, product_id, vendor_id, sku, name, quantity, price)
@@ -2438,11 +2550,17 @@ BEGIN
     SELECT v_tenant, v_ids[o.place], clock_timestamp() + p_holds[o.place] FROM unnest(v_orders.places) AS o (place);
     UPDATE inventory n
     SET available_quantity = n.available_quantity - w.quantity, reserved_quantity = n.reserved_quantity + w.quantity
-    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity
+    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity,
+                 CASE WHEN v_is_spread THEN v_stock.buckets[array_position(v_totals.product_ids, w.product_id)] ELSE 0
+                 END AS bucket_number
           FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
           WHERE v_is_open[w.place]
           GROUP BY w.product_id) AS w
-    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
+    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id AND n.bucket_number = w.bucket_number;
+    IF true = ANY (v_stock.gathered) THEN
+        PERFORM level_stock(w.product_id)
+        FROM unnest(v_totals.product_ids, v_stock.gathered) AS w (product_id, was_gathered) WHERE w.was_gathered;
+    END IF;
     IF v_open_count = 1 THEN
         SELECT a.positions, a.recorded_at INTO v_positions, v_recorded_at
         FROM append_events('Order', v_ids[v_orders.places[1]], 0, ARRAY['OrderPlaced']::varchar[], v_orders.facts,
@@ -2506,6 +2624,35 @@ $$;
 --
 
 COMMENT ON FUNCTION shop.soft_delete_user(user_uuid uuid) IS 'Marks a user as deleted; a second call changes nothing';
+
+--
+-- Name: spread_stock(uuid, integer); Type: FUNCTION; Schema: shop; Owner: -
+--
+
+CREATE FUNCTION shop.spread_stock(p_product_id uuid, p_bucket_count integer) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'shop', 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_tenant uuid := current_tenant();
+BEGIN
+    PERFORM FROM inventory n
+    WHERE n.tenant_id = v_tenant AND n.product_id = p_product_id AND n.bucket_number = 0 FOR NO KEY UPDATE;
+    IF FOUND THEN
+        INSERT INTO inventory (tenant_id, product_id, bucket_number)
+        SELECT v_tenant, p_product_id, b.bucket_number FROM generate_series(1, p_bucket_count - 1) AS b (bucket_number)
+        ON CONFLICT ON CONSTRAINT pk_inventory DO NOTHING;
+        PERFORM level_stock(p_product_id);
+    END IF;
+    RETURN (SELECT count(*) FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = p_product_id);
+END
+$$;
+
+--
+-- Name: FUNCTION spread_stock(p_product_id uuid, p_bucket_count integer); Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON FUNCTION shop.spread_stock(p_product_id uuid, p_bucket_count integer) IS 'Spreads the stock of a product over at least so many buckets; how many it has then, 0 when there is no such product';
 
 SET default_tablespace = '';
 
@@ -4605,9 +4752,11 @@ COMMENT ON COLUMN shop.credit_notes.created_at IS 'When it was recorded here';
 CREATE TABLE shop.inventory (
     tenant_id uuid NOT NULL,
     product_id uuid NOT NULL,
+    bucket_number smallint DEFAULT 0 NOT NULL,
     available_quantity integer DEFAULT 0 NOT NULL,
     reserved_quantity integer DEFAULT 0 NOT NULL,
     CONSTRAINT chk_inventory_available_not_negative CHECK ((available_quantity >= 0)),
+    CONSTRAINT chk_inventory_bucket_number CHECK (((bucket_number >= 0) AND (bucket_number <= 63))),
     CONSTRAINT chk_inventory_reserved_not_negative CHECK ((reserved_quantity >= 0))
 )
 WITH (fillfactor='50');
@@ -4618,7 +4767,7 @@ ALTER TABLE ONLY shop.inventory FORCE ROW LEVEL SECURITY;
 -- Name: TABLE inventory; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON TABLE shop.inventory IS 'Stock of each product; the database refuses a negative one whatever the code does';
+COMMENT ON TABLE shop.inventory IS 'Stock of each product, the sum of its buckets; the database refuses a negative one whatever the code does';
 
 --
 -- Name: COLUMN inventory.tenant_id; Type: COMMENT; Schema: shop; Owner: -
@@ -4631,6 +4780,12 @@ COMMENT ON COLUMN shop.inventory.tenant_id IS 'Tenant whose stock it is';
 --
 
 COMMENT ON COLUMN shop.inventory.product_id IS 'The product';
+
+--
+-- Name: COLUMN inventory.bucket_number; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.inventory.bucket_number IS '0, or one of the further rows over which the stock of a contended product is spread';
 
 --
 -- Name: COLUMN inventory.available_quantity; Type: COMMENT; Schema: shop; Owner: -
@@ -4783,6 +4938,7 @@ CREATE TABLE shop.order_items (
     quantity integer NOT NULL,
     price numeric(19,4) NOT NULL,
     line_total numeric(19,4) GENERATED ALWAYS AS (((quantity)::numeric * price)) STORED NOT NULL,
+    bucket_number smallint DEFAULT 0 NOT NULL,
     CONSTRAINT chk_order_items_price_not_negative CHECK ((price >= (0)::numeric)),
     CONSTRAINT chk_order_items_quantity_positive CHECK ((quantity > 0))
 );
@@ -4854,6 +5010,12 @@ COMMENT ON COLUMN shop.order_items.price IS 'Price of one unit then';
 --
 
 COMMENT ON COLUMN shop.order_items.line_total IS 'Quantity times price, exact';
+
+--
+-- Name: COLUMN order_items.bucket_number; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.order_items.bucket_number IS 'Bucket of the inventory it was taken from, and goes back to; the same for all lines of a product';
 
 --
 -- Name: orders; Type: TABLE; Schema: shop; Owner: -
@@ -6585,7 +6747,7 @@ ALTER TABLE ONLY shop.credit_notes
 --
 
 ALTER TABLE ONLY shop.inventory
-    ADD CONSTRAINT pk_inventory PRIMARY KEY (tenant_id, product_id);
+    ADD CONSTRAINT pk_inventory PRIMARY KEY (tenant_id, product_id, bucket_number);
 
 --
 -- Name: inventory_reservations pk_inventory_reservations; Type: CONSTRAINT; Schema: shop; Owner: -

@@ -11,7 +11,7 @@ from datetime import timedelta
 from cloudlab.config import Config, state_dir
 from cloudlab.errors import ConfigError
 from cloudlab.platform import Platform
-from cloudlab.shop import payments, reservations
+from cloudlab.shop import inventory, payments, reservations
 from cloudlab.shop.checkout import Checkout
 from cloudlab.shop.gateway import Gateway
 from cloudlab.shop.sandbox import FileLedger, Sandbox
@@ -51,7 +51,8 @@ async def gateway_of(config: Config) -> AsyncGenerator[Gateway]:
 
 
 def chores(config: Config, gateway: Gateway, checkout: Checkout, *, lost_after: timedelta = _LOST_AFTER) -> list[Chore]:
-    """Return what a shop's workers look after: holds that have ended, and payments that nobody knows the end of.
+    """Return what a shop's workers look after: holds that have ended, payments that nobody knows the
+    end of, and products that many buyers wait for at once.
 
     Money that turns out to have been taken for an order that cannot be had any more is given back.
     """
@@ -70,5 +71,13 @@ def chores(config: Config, gateway: Gateway, checkout: Checkout, *, lost_after: 
         )
         return len(found)
 
+    async def spread(platform: Platform, tenant: Tenant) -> int:
+        async with platform.session(tenant) as s:
+            return len(await inventory.spread_contended(s))
+
     every = config.housekeeping.chores_every_seconds
-    return [Chore("end unpaid holds", every, expire), Chore("resolve unknown payments", every, resolve)]
+    return [
+        Chore("end unpaid holds", every, expire),
+        Chore("resolve unknown payments", every, resolve),
+        Chore("spread contended stock", every, spread),
+    ]

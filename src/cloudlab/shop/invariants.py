@@ -85,14 +85,15 @@ async def _stock(s: Session) -> Verdict:
               AND (o.status <> 'pending_payment' OR r.status IS DISTINCT FROM 'released')
             GROUP BY i.product_id)
         SELECT /* invariants.stock */ count(*) AS products,
-               count(*) FILTER (WHERE n.available_quantity < 0 OR n.reserved_quantity < 0) AS negative,
-               count(*) FILTER (WHERE (n.available_quantity, n.reserved_quantity)
+               count(*) FILTER (WHERE n.lowest < 0) AS negative,
+               count(*) FILTER (WHERE (n.available, n.reserved)
                    <> (coalesce(l.available, 0), coalesce(l.reserved, 0))) AS off_ledger,
-               count(*) FILTER (WHERE n.reserved_quantity <> coalesce(r.reserved, 0)) AS off_orders
-        FROM inventory AS n
+               count(*) FILTER (WHERE n.reserved <> coalesce(r.reserved, 0)) AS off_orders
+        FROM (SELECT n.product_id, sum(n.available_quantity) AS available, sum(n.reserved_quantity) AS reserved,
+                     min(least(n.available_quantity, n.reserved_quantity)) AS lowest
+              FROM inventory AS n WHERE n.tenant_id = %(tenant_id)s::uuid GROUP BY n.product_id) AS n
         LEFT JOIN ledger AS l ON l.product_id = n.product_id
         LEFT JOIN open_orders AS r ON r.product_id = n.product_id
-        WHERE n.tenant_id = %(tenant_id)s::uuid
         """,
         tenant_id=s.tenant_id,
     )

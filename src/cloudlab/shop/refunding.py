@@ -215,7 +215,7 @@ def queue_restock(s: Session, order_id: UUID, back: dict[UUID, int]) -> None:
     s.queue(
         """
         SELECT /* refunding.restock */ FROM inventory
-        WHERE tenant_id = %(tenant_id)s::uuid AND product_id = ANY (%(product_ids)s::uuid[])
+        WHERE tenant_id = %(tenant_id)s::uuid AND product_id = ANY (%(product_ids)s::uuid[]) AND bucket_number = 0
         ORDER BY product_id FOR NO KEY UPDATE
         """,
         tenant_id=s.tenant_id,
@@ -226,7 +226,7 @@ def queue_restock(s: Session, order_id: UUID, back: dict[UUID, int]) -> None:
         UPDATE /* refunding.restock */ inventory AS n
         SET available_quantity = n.available_quantity + b.quantity
         FROM unnest(%(product_ids)s::uuid[], %(quantities)s::integer[]) AS b (product_id, quantity)
-        WHERE n.tenant_id = %(tenant_id)s::uuid AND n.product_id = b.product_id
+        WHERE n.tenant_id = %(tenant_id)s::uuid AND n.product_id = b.product_id AND n.bucket_number = 0
         """,
         **parameters,
     )

@@ -70,19 +70,25 @@ async def hold_again(s: Session, order_id: UUID) -> bool:
 
     The caller has locked the order. Cost: one round trip; locks the stock of its products, in sorted order.
     """
+    s.queue(
+        """
+        SELECT /* reservations.hold_again */ gather_stock(i.product_id, i.bucket_number)
+        FROM (SELECT DISTINCT i.product_id, i.bucket_number FROM order_items AS i
+              WHERE i.tenant_id = %(tenant_id)s::uuid AND i.order_id = %(order_id)s::uuid
+              ORDER BY i.product_id OFFSET 0) AS i
+        """,
+        tenant_id=s.tenant_id,
+        order_id=order_id,
+    )
     is_enough = await s.fetch(
         _enough,
         """
-        SELECT /* reservations.hold_again */ n.available_quantity >= n.wanted AS enough
-        FROM (SELECT n.available_quantity,
-                     (SELECT sum(i.quantity) FROM order_items AS i
-                      WHERE i.tenant_id = n.tenant_id AND i.order_id = %(order_id)s::uuid
-                        AND i.product_id = n.product_id) AS wanted
-              FROM inventory AS n
-              WHERE n.tenant_id = %(tenant_id)s::uuid AND n.product_id IN (
-                  SELECT i.product_id FROM order_items AS i
-                  WHERE i.tenant_id = %(tenant_id)s::uuid AND i.order_id = %(order_id)s::uuid)
-              ORDER BY n.product_id FOR NO KEY UPDATE) AS n
+        SELECT /* reservations.hold_again */ n.available_quantity >= i.wanted AS enough
+        FROM (SELECT i.tenant_id, i.product_id, i.bucket_number, sum(i.quantity) AS wanted FROM order_items AS i
+              WHERE i.tenant_id = %(tenant_id)s::uuid AND i.order_id = %(order_id)s::uuid
+              GROUP BY i.tenant_id, i.product_id, i.bucket_number) AS i
+        JOIN inventory AS n
+            ON n.tenant_id = i.tenant_id AND n.product_id = i.product_id AND n.bucket_number = i.bucket_number
         """,
         tenant_id=s.tenant_id,
         order_id=order_id,

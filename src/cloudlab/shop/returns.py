@@ -193,7 +193,7 @@ def _queue_restock(s: Session, notes: Sequence[CreditNote]) -> None:
     s.queue(
         """
         SELECT /* returns.credit */ FROM inventory
-        WHERE tenant_id = %(tenant_id)s::uuid AND product_id = ANY (%(product_ids)s::uuid[])
+        WHERE tenant_id = %(tenant_id)s::uuid AND product_id = ANY (%(product_ids)s::uuid[]) AND bucket_number = 0
         ORDER BY product_id FOR NO KEY UPDATE
         """,
         tenant_id=s.tenant_id,
@@ -204,7 +204,7 @@ def _queue_restock(s: Session, notes: Sequence[CreditNote]) -> None:
         UPDATE /* returns.credit */ inventory AS n
         SET available_quantity = n.available_quantity + r.quantity
         FROM unnest(%(product_ids)s::uuid[], %(quantities)s::integer[]) AS r (product_id, quantity)
-        WHERE n.tenant_id = %(tenant_id)s::uuid AND n.product_id = r.product_id
+        WHERE n.tenant_id = %(tenant_id)s::uuid AND n.product_id = r.product_id AND n.bucket_number = 0
         """,
         tenant_id=s.tenant_id,
         product_ids=list(totals),

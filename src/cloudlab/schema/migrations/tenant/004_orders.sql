@@ -81,6 +81,7 @@ CREATE TABLE order_items (
     quantity integer NOT NULL,
     price numeric(19,4) NOT NULL,
     line_total numeric(19,4) GENERATED ALWAYS AS (quantity * price) STORED NOT NULL,
+    bucket_number smallint DEFAULT 0 NOT NULL,
     CONSTRAINT pk_order_items PRIMARY KEY (tenant_id, order_id, line_number),
     CONSTRAINT fk_order_items_order_id FOREIGN KEY (tenant_id, order_id)
         REFERENCES orders (tenant_id, order_id) ON DELETE CASCADE,
@@ -101,6 +102,7 @@ COMMENT ON COLUMN order_items.name IS 'Name of the product then';
 COMMENT ON COLUMN order_items.quantity IS 'Units bought';
 COMMENT ON COLUMN order_items.price IS 'Price of one unit then';
 COMMENT ON COLUMN order_items.line_total IS 'Quantity times price, exact';
+COMMENT ON COLUMN order_items.bucket_number IS 'Bucket of the inventory it was taken from, and goes back to; the same for all lines of a product';
 
 CREATE TABLE inventory_reservations (
     tenant_id uuid NOT NULL,

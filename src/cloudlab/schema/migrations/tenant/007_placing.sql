@@ -30,7 +30,7 @@ COMMENT ON FUNCTION known_orders(varchar[], bytea[], uuid[]) IS
     'Which of these idempotency keys belong to something else already: to what, and whether by the same request';
 
 CREATE FUNCTION deal_stock(
-    p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available integer[],
+    p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available bigint[],
     OUT short_entries integer[], OUT short_available bigint[])
     LANGUAGE plpgsql IMMUTABLE
     SET search_path FROM CURRENT
@@ -58,7 +58,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION deal_stock(integer, integer[], integer[], bigint[], integer[]) IS
+COMMENT ON FUNCTION deal_stock(integer, integer[], integer[], bigint[], bigint[]) IS
     'Deals stock out to orders in their turn: for each order NULL, or which of its entries was too much and what was left';
 
 CREATE FUNCTION place_orders(
@@ -84,6 +84,7 @@ DECLARE
     v_open_count integer;
     v_row_count integer;
     v_is_tight boolean;
+    v_is_spread boolean;
     v_found record;
     v_lines record;
     v_orders record;
@@ -126,17 +127,18 @@ BEGIN
     -- Merged, so that a repeated product is counted once. The look at the stock takes no lock: it turns away at once who
     -- comes too late, and accepts nobody.
     SELECT array_agg(w.place) AS places, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
-           array_agg(w.available) AS available
+           array_agg(w.available) AS available, coalesce(bool_or(w.is_spread), false) AS is_spread
     INTO v_wanted
-    FROM (SELECT w.place, w.product_id, w.quantity, coalesce(n.available_quantity, 0) AS available
+    FROM (SELECT w.place, w.product_id, w.quantity, coalesce(n.available, 0) AS available, n.is_spread
           FROM (SELECT l.place, l.product_id, sum(l.quantity) AS quantity
                 FROM unnest(v_lines.places, v_lines.product_ids, v_lines.quantities) AS l (place, product_id, quantity)
                 WHERE v_is_open[l.place]
                 GROUP BY l.place, l.product_id) AS w
           LEFT JOIN LATERAL (
-              SELECT n.available_quantity FROM inventory n
-              WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id LIMIT 1) AS n ON true
+              SELECT sum(n.available_quantity) AS available, count(*) > 1 AS is_spread FROM inventory n
+              WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id) AS n ON true
           ORDER BY w.place, w.product_id) AS w;
+    v_is_spread := v_wanted.is_spread;
     FOR v_found IN SELECT w.place, w.product_id, w.quantity, w.available
                    FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities, v_wanted.available)
                        AS w (place, product_id, quantity, available)
@@ -158,7 +160,7 @@ BEGIN
         v_is_open[v_found.place] := false;
     END LOOP;
     SELECT array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities INTO v_totals
-    FROM (SELECT w.product_id, sum(w.quantity) AS quantity
+    FROM (SELECT w.product_id, sum(w.quantity)::bigint AS quantity
           FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
           WHERE v_is_open[w.place]
           GROUP BY w.product_id ORDER BY w.product_id) AS w;
@@ -183,10 +185,18 @@ BEGIN
 
     -- Locked in sorted order, stock before keys before order numbers, so that two calls never wait for each other in a
     -- circle. A twin in flight is waited for here: it wants the same products.
-    SELECT array_agg(n.available_quantity) AS available INTO v_stock
-    FROM (SELECT n.available_quantity FROM inventory n
-          WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids)
-          ORDER BY n.product_id FOR NO KEY UPDATE) AS n;
+    IF v_is_spread THEN
+        SELECT array_agg(n.available) AS available, array_agg(n.bucket_number) AS buckets,
+               array_agg(n.was_gathered) AS gathered
+        INTO v_stock
+        FROM lock_stock(v_totals.product_ids, v_totals.quantities) n;
+    ELSE
+        SELECT array_agg(n.available_quantity::bigint) AS available, NULL::smallint[] AS buckets, NULL::boolean[] AS gathered
+        INTO v_stock
+        FROM (SELECT n.available_quantity FROM inventory n
+              WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids) AND n.bucket_number = 0
+              ORDER BY n.product_id FOR NO KEY UPDATE) AS n;
+    END IF;
     v_is_tight := EXISTS (SELECT FROM unnest(v_totals.quantities, v_stock.available) AS w (quantity, available)
                           WHERE w.quantity > w.available);
     FOR v_found IN SELECT k.place, k.resource_id, k.outcome
@@ -197,6 +207,11 @@ BEGIN
         v_is_open[v_found.place] := false;
         v_is_tight := true;
     END LOOP;
+    IF v_is_tight AND NOT v_is_spread AND EXISTS (
+        SELECT FROM inventory n
+        WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids) AND n.bucket_number > 0) THEN
+        RAISE EXCEPTION 'the stock was spread over buckets just now' USING ERRCODE = '40001', HINT = 'Repeat it.';
+    END IF;
     IF v_is_tight THEN
         -- Not everybody can have what they want: first come, first served, in the order given.
         SELECT array_agg(w.place) AS places, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
@@ -261,8 +276,9 @@ BEGIN
     FROM unnest(v_orders.places, v_orders.subtotals, v_orders.totals, v_orders.line_counts, v_orders.placed_at)
         AS o (place, subtotal, total, line_count, placed_at)
     ORDER BY p_order_numbers[o.place];
-    INSERT INTO order_items (tenant_id, order_id, line_number, product_id, vendor_id, sku, name, quantity, price)
-    SELECT v_tenant, v_ids[l.place], l.line_number, l.product_id, l.vendor_id, l.sku, l.name, l.quantity, l.price
+    INSERT INTO order_items (tenant_id, order_id, line_number, product_id, vendor_id, sku, name, quantity, price, bucket_number)
+    SELECT v_tenant, v_ids[l.place], l.line_number, l.product_id, l.vendor_id, l.sku, l.name, l.quantity, l.price,
+           CASE WHEN v_is_spread THEN v_stock.buckets[array_position(v_totals.product_ids, l.product_id)] ELSE 0 END
     FROM unnest(v_lines.places, v_lines.numbers, v_lines.product_ids, v_lines.vendor_ids, v_lines.skus, v_lines.names,
                 v_lines.quantities, v_lines.prices)
         AS l (place, line_number, product_id, vendor_id, sku, name, quantity, price)
@@ -275,11 +291,17 @@ BEGIN
     SELECT v_tenant, v_ids[o.place], clock_timestamp() + p_holds[o.place] FROM unnest(v_orders.places) AS o (place);
     UPDATE inventory n
     SET available_quantity = n.available_quantity - w.quantity, reserved_quantity = n.reserved_quantity + w.quantity
-    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity
+    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity,
+                 CASE WHEN v_is_spread THEN v_stock.buckets[array_position(v_totals.product_ids, w.product_id)] ELSE 0
+                 END AS bucket_number
           FROM unnest(v_wanted.places, v_wanted.product_ids, v_wanted.quantities) AS w (place, product_id, quantity)
           WHERE v_is_open[w.place]
           GROUP BY w.product_id) AS w
-    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
+    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id AND n.bucket_number = w.bucket_number;
+    IF true = ANY (v_stock.gathered) THEN
+        PERFORM level_stock(w.product_id)
+        FROM unnest(v_totals.product_ids, v_stock.gathered) AS w (product_id, was_gathered) WHERE w.was_gathered;
+    END IF;
     IF v_open_count = 1 THEN
         SELECT a.positions, a.recorded_at INTO v_positions, v_recorded_at
         FROM append_events('Order', v_ids[v_orders.places[1]], 0, ARRAY['OrderPlaced']::varchar[], v_orders.facts,
@@ -306,5 +328,5 @@ COMMENT ON FUNCTION place_orders(uuid[], varchar[], uuid[], varchar[], timestamp
 -- migrate:down
 DROP FUNCTION place_orders(uuid[], varchar[], uuid[], varchar[], timestamp with time zone[], varchar[], bytea[],
     interval[], jsonb[], integer[], integer[], uuid[], integer[], numeric[]);
-DROP FUNCTION deal_stock(integer, integer[], integer[], bigint[], integer[]);
+DROP FUNCTION deal_stock(integer, integer[], integer[], bigint[], bigint[]);
 DROP FUNCTION known_orders(varchar[], bytea[], uuid[]);

@@ -74,30 +74,33 @@ DECLARE
     v_moved record;
     v_totals record;
 BEGIN
-    SELECT array_agg(w.order_id) AS order_ids, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities
+    SELECT array_agg(w.order_id) AS order_ids, array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities,
+           array_agg(w.bucket_number) AS buckets
     INTO v_moved
-    FROM (SELECT w.order_id, i.product_id, sum(i.quantity)::integer AS quantity
+    FROM (SELECT w.order_id, i.product_id, i.bucket_number, sum(i.quantity)::integer AS quantity
           FROM unnest(p_order_ids) AS w (order_id)
           CROSS JOIN LATERAL (
-              SELECT i.product_id, i.quantity FROM order_items i
+              SELECT i.product_id, i.bucket_number, i.quantity FROM order_items i
               WHERE i.tenant_id = v_tenant AND i.order_id = w.order_id ORDER BY i.line_number OFFSET 0) AS i
-          GROUP BY w.order_id, i.product_id) AS w;
+          GROUP BY w.order_id, i.product_id, i.bucket_number) AS w;
     INSERT INTO inventory_updates (tenant_id, product_id, order_id, delta_available, delta_reserved, reason)
     SELECT v_tenant, w.product_id, w.order_id, p_available * w.quantity, p_reserved * w.quantity, p_reason
     FROM unnest(v_moved.order_ids, v_moved.product_ids, v_moved.quantities) AS w (order_id, product_id, quantity);
-    SELECT array_agg(w.product_id) AS product_ids, array_agg(w.quantity) AS quantities INTO v_totals
-    FROM (SELECT w.product_id, sum(w.quantity)::integer AS quantity
-          FROM unnest(v_moved.product_ids, v_moved.quantities) AS w (product_id, quantity)
-          GROUP BY w.product_id) AS w;
+    SELECT array_agg(w.product_id) AS product_ids, array_agg(w.bucket_number) AS buckets, array_agg(w.quantity) AS quantities
+    INTO v_totals
+    FROM (SELECT w.product_id, w.bucket_number, sum(w.quantity)::integer AS quantity
+          FROM unnest(v_moved.product_ids, v_moved.buckets, v_moved.quantities) AS w (product_id, bucket_number, quantity)
+          GROUP BY w.product_id, w.bucket_number) AS w;
     -- Last, so that others wait for the stock as briefly as can be; locked in sorted order, so that two calls never wait
     -- for each other in a circle. One UPDATE for all of them: a statement for each product costs three times as much.
-    PERFORM FROM inventory n WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids)
-    ORDER BY n.product_id FOR NO KEY UPDATE;
+    PERFORM FROM inventory n
+    WHERE n.tenant_id = v_tenant AND n.product_id = ANY (v_totals.product_ids) AND n.bucket_number = ANY (v_totals.buckets)
+    ORDER BY n.product_id, n.bucket_number FOR NO KEY UPDATE;
     UPDATE inventory n
     SET available_quantity = n.available_quantity + p_available * w.quantity,
         reserved_quantity = n.reserved_quantity + p_reserved * w.quantity
-    FROM unnest(v_totals.product_ids, v_totals.quantities) AS w (product_id, quantity)
-    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id;
+    FROM unnest(v_totals.product_ids, v_totals.buckets, v_totals.quantities) AS w (product_id, bucket_number, quantity)
+    WHERE n.tenant_id = v_tenant AND n.product_id = w.product_id AND n.bucket_number = w.bucket_number;
 END
 $$;
 COMMENT ON FUNCTION move_order_stock(uuid[], integer, integer, varchar) IS
