@@ -20,7 +20,7 @@ demo: setup ## Start everything, trade for a year, check every promise
 	$(BIN)/cloudlab demo
 
 test: setup ## Run all tests on real servers; nothing is left running
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 check: setup ## Style, types, layers, sizes, migrations, generated files
 	$(BIN)/ruff check

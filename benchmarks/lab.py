@@ -89,6 +89,14 @@ class Lab:
             for statement in statements:
                 connection.execute(statement, params or None)
 
+    def run_everywhere(self, *statements: LiteralString) -> None:
+        """Run statements on every shard as superuser, each on its own."""
+        for shard in self.config.shards:
+            database = conninfo_to_dict(shard.urls.app_url)["dbname"]
+            with psycopg.connect(make_conninfo(self.superuser_url, dbname=database), autocommit=True) as connection:
+                for statement in statements:
+                    connection.execute(statement)
+
 
 def _through(urls: DatabaseUrls, host: Path | None) -> DatabaseUrls:
     if host is None:

@@ -11,7 +11,7 @@ from benchmarks.pgbench import Load
 from benchmarks.proxy import counting
 from benchmarks.statements import SEARCH_PATH, opening, transaction
 from cloudlab.platform import Platform
-from cloudlab.shop import orders
+from cloudlab.shop import inventory, orders
 
 NAME = "orders"
 METHOD = (
@@ -122,6 +122,7 @@ async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     count = 200 if pace.quick else 1000
     yield await _wal(lab, count, 3, Target("≤", 3072, "figure"))
     yield await _wal(lab, count, 26, None)
+    yield await _in_buckets(lab, pace)
 
 
 async def _measure(lab: Lab, pace: Pace, context: str, callers: int, lines: int, *, hot: bool = False) -> Samples:
@@ -131,6 +132,20 @@ async def _measure(lab: Lab, pace: Pace, context: str, callers: int, lines: int,
             python=Callers(lab, callers, placing(platform, lab, lines, hot=hot)),
             pgbench=Load(lab, script(context, lines, hot=hot), clients=callers, settings=SEARCH_PATH),
         )
+
+
+async def _in_buckets(lab: Lab, pace: Pace) -> Row:
+    """Measure what the hot SKU costs once its stock is spread over buckets, as the worker does when many wait for it."""
+    async with lab.platform(16) as platform:
+        async with platform.session(lab.tenant) as s:
+            count = await inventory.spread(s, numbered(0))
+        samples = await interleave(
+            pace,
+            hot=Callers(lab, 16, placing(platform, lab, 3, hot=True)),
+            any=Callers(lab, 16, placing(platform, lab, 3)),
+        )
+    what = f"the hot SKU in {count} buckets against any SKU, callers: 16"
+    return compare(NAME, what, samples, figure="hot", floor="any", target=Target("≥", 0.9))
 
 
 async def _round_trips(lab: Lab) -> Row:

@@ -43,8 +43,8 @@ async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
         async for row in _rebuild(lab, pace):
             yield row
     finally:
-        # A projection that nobody runs any more would keep every tenant from being moved.
-        lab.run("DROP TABLE IF EXISTS shop.bench_touches", "DELETE FROM cloudlab.projections")
+        # A projection that nobody runs any more would keep every tenant from being moved: workers know all shards.
+        lab.run_everywhere("DROP TABLE IF EXISTS shop.bench_touches", "DELETE FROM cloudlab.projections")
 
 
 async def _throughput(lab: Lab, pace: Pace, following: Following, what: str, target: int) -> Row:

@@ -10,7 +10,9 @@ import pytest
 
 _other_postgres = os.environ.get("CLOUDLAB_TEST_PG_BIN")
 for _name in list(os.environ):
-    if _name.startswith(("PG", "CLOUDLAB_")) and not _name.startswith("CLOUDLAB_TEST_"):
+    _is_ours = _name.startswith(("PG", "CLOUDLAB_")) and not _name.startswith("CLOUDLAB_TEST_")
+    # The width of this terminal is not the tables' business either.
+    if _is_ours or _name in ("COLUMNS", "LINES"):
         del os.environ[_name]
 if _other_postgres:
     os.environ["CLOUDLAB_PG_BIN"] = _other_postgres

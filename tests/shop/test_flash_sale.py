@@ -103,7 +103,6 @@ async def test_a_flash_sale_sells_exactly_what_there_is(config: Config):
         assert ended["completed"] == UNITS
         assert set(ended) == {"completed", "compensated"}
         assert len(sagas) + len(refusals) == BUYERS
-        assert max(refusals) < 1
         assert (await till.level(0)).reserved == 0
     async with opened_again(config, gateway) as till:
         async with till.opener() as s:
