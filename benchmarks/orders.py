@@ -135,7 +135,7 @@ async def _measure(lab: Lab, pace: Pace, context: str, callers: int, lines: int,
 
 
 async def _in_buckets(lab: Lab, pace: Pace) -> Row:
-    """Measure what the hot SKU costs once its stock is spread over buckets, as the worker does when many wait for it."""
+    """Measure what the hot SKU costs once its stock is spread over buckets, as the worker does if many wait for it."""
     async with lab.platform(16) as platform:
         async with platform.session(lab.tenant) as s:
             count = await inventory.spread(s, numbered(0))
