@@ -22,7 +22,7 @@ from cloudlab.schema import history, runner
 from cloudlab.schema.files import Migration
 from cloudlab.schema.history import Entry
 from cloudlab.schema.locks import Connection, Waits, one_runner
-from cloudlab.schema.postgres import PostgresStore, connect
+from cloudlab.schema.postgres import PostgresStore, Reasons, connect
 from cloudlab.schema.runner import Applied, Direction
 
 CONNECTIONS = 4
@@ -54,6 +54,7 @@ async def up(
     connections: int = CONNECTIONS,
     told: Told | None = None,
     waits: Waits | None = None,
+    reasons: Reasons | None = None,
 ) -> list[Outcome]:
     """Bring every schema up to date; running it again does only what is left.
 
@@ -67,6 +68,7 @@ async def up(
         connections: How many schemas are migrated at once.
         told: Called after each schema that had something to do.
         waits: How long to wait for other runners and for locks.
+        reasons: For files that are dangerous: why they run nevertheless; noted with each.
 
     Returns:
         An outcome for each schema, in their order. One that was not reached after a failure has nothing applied.
@@ -82,7 +84,7 @@ async def up(
         if dry_run:
             return [_planned(schema, files, found, to) for schema, found in (await standings(first, schemas)).items()]
         await stack.enter_async_context(one_runner(first, waits.runner_seconds))
-        work = _Work(files, to, keep_going, told, waits, await standings(first, schemas))
+        work = _Work(files, to, keep_going, told, waits, await standings(first, schemas), reasons or {})
         await work.run(await stack.enter_async_context(connect(url)), stack, url, connections)
         return [work.outcomes.get(schema, Outcome(schema)) for schema in schemas]
 
@@ -151,9 +153,10 @@ class _Work:
         told: Told | None,
         waits: Waits,
         found: dict[str, str],
+        reasons: Reasons,
     ) -> None:
         self._files, self._to, self._keep_going, self._told, self._waits = files, to, keep_going, told, waits
-        self._found = found
+        self._found, self._reasons = found, reasons
         self.outcomes: dict[str, Outcome] = {}
         self._stopped = False
 
@@ -210,7 +213,7 @@ class _Work:
         """Apply all of the plan in one round trip; None where it must be done patiently."""
         if not all(migration.up.transaction for migration in plan):
             return None
-        store = PostgresStore(conn, schema, self._waits)
+        store = PostgresStore(conn, schema, self._waits, reasons=self._reasons)
         script = store.script(plan, tracked=bool(self._found[schema]), lock_timeout_ms=_FIRST_LOCK_MS)
         began = time.perf_counter()
         try:
@@ -226,7 +229,7 @@ class _Work:
 
     async def _patiently(self, conn: Connection, schema: str) -> Outcome:
         applied: list[Applied] = []
-        store = PostgresStore(conn, schema, self._waits, exclusive=False)
+        store = PostgresStore(conn, schema, self._waits, exclusive=False, reasons=self._reasons)
         try:
             await runner.up(store, self._files, to=self._to, progress=applied.append)
         except CloudLabError as error:
