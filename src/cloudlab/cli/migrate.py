@@ -77,7 +77,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: the da
 Where = Callable[[], Awaitable[list[Target]]]
 
 
-def _where(target: str | None, folder: Path | None, database: str | None, schemas: list[str] | None) -> Where:
+def where(target: str | None, folder: Path | None, database: str | None, schemas: list[str] | None) -> Where:
     """Return what finds the places that the options name."""
     if folder is None:
         if schemas:
@@ -129,7 +129,7 @@ def up(
         )
 
     guard = Guard(unsafe, brief)
-    _migrate(_where(target, folder, database, schema), act, guard, dry_run=dry_run, as_json=as_json)
+    _migrate(where(target, folder, database, schema), act, guard, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(
@@ -159,7 +159,7 @@ def down(
     _named(target, folder)
     if not (yes or dry_run):
         _confirm(f"Take back migrations of {target or folder}?")
-    _migrate(_where(target, folder, database, schema), act, None, dry_run=dry_run, as_json=as_json)
+    _migrate(where(target, folder, database, schema), act, None, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(
@@ -180,7 +180,7 @@ def redo(
         _confirm(f"Take back the newest migration of {target or folder} and apply it again?")
 
     async def work() -> list[TargetResult]:
-        return await targets.redo(await _where(target, folder, database, schema)())
+        return await targets.redo(await where(target, folder, database, schema)())
 
     _show(terminal.run(work()), dry_run=False, as_json=as_json)
 
@@ -208,7 +208,7 @@ def status(
     """Show how every migration stands in every place; changes and locks nothing."""
 
     async def work() -> list[targets.TargetStatus]:
-        return await targets.status_all(await _where(target, folder, database, schema)())
+        return await targets.status_all(await where(target, folder, database, schema)())
 
     places = terminal.run(work())
     if as_json:
@@ -231,9 +231,7 @@ def plan(
     """List what `up` would apply, and where; `up --dry-run` prints the SQL."""
 
     async def work() -> list[TargetResult]:
-        return await targets.migrate_all(
-            await _where(target, folder, database, schema)(), dry_run=True, keep_going=True
-        )
+        return await targets.migrate_all(await where(target, folder, database, schema)(), dry_run=True, keep_going=True)
 
     results = terminal.run(work())
     if as_json:
@@ -257,7 +255,7 @@ def verify(
     """Fail unless every place holds exactly these migrations, unchanged and complete."""
 
     async def work() -> list[targets.TargetStatus]:
-        return await targets.status_all(await _where(target, folder, database, schema)())
+        return await targets.status_all(await where(target, folder, database, schema)())
 
     places = terminal.run(work())
     problems = [
@@ -296,7 +294,7 @@ def baseline(
     """
 
     async def work() -> list[tuple[Target, targets.Adopted]]:
-        places = await _where(None, folder, database, schema)()
+        places = await where(None, folder, database, schema)()
         return await targets.baseline(places, to=to, dry_run=dry_run)
 
     adopted = terminal.run(work())
@@ -337,11 +335,11 @@ class Guard:
 Act = Callable[[list[Target], bool, Report | None, Reasons], Awaitable[list[TargetResult]]]
 
 
-def _migrate(where: Where, act: Act, guard: Guard | None, *, dry_run: bool, as_json: bool) -> None:
+def _migrate(places_of: Where, act: Act, guard: Guard | None, *, dry_run: bool, as_json: bool) -> None:
     """Plan, judge the plan, then do it behind a progress bar; a dry run ends with the plan."""
 
     async def work() -> tuple[list[TargetResult], list[Judged]]:
-        places = await where()
+        places = await places_of()
         plan = await act(places, True, None, {})
         if not any(place.applied for place in plan):
             return plan, []

@@ -132,6 +132,11 @@ def _entries(standing: str) -> list[Entry]:
     return entries
 
 
+def applied(standing: str) -> set[str]:
+    """Return the versions of a standing that are applied whole or in part."""
+    return {entry.version for entry in _entries(standing)}
+
+
 def _planned(schema: str, files: Sequence[Migration], standing: str, to: int | None) -> Outcome:
     statuses = history.compare(files, _entries(standing))
     try:
