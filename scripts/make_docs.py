@@ -1,11 +1,12 @@
 """Write what the documentation says about the code from the code itself; `--check` refuses a difference.
 
-docs/standards.md, docs/reference/{settings,errors,commands,rules}.md
+docs/standards.md, docs/reference/{settings,errors,commands,rules}.md, docs/reference/schema/{control,shard}.{md,svg}
 """
 
 import dataclasses
 import inspect
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from typer.core import TyperGroup
 from cloudlab import errors
 from cloudlab.cli.commands import app
 from cloudlab.config import Housekeeping, Limits, Payments, variable
-from cloudlab.standards import checking, suppressing
+from cloudlab.schema.files import Tree
+from cloudlab.standards import checking, diagram, dictionary, folders, suppressing
 from cloudlab.standards.rules import every
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -160,12 +162,26 @@ def rules_page() -> str:
     return MADE + "\n".join(lines) + "\n"
 
 
+def dictionary_page(tree: Tree) -> str:
+    """Describe the tables that one of our trees makes, by their comments."""
+    return MADE + dictionary.markdown(folders.of_tree(tree), f"Data dictionary: {tree}")
+
+
+def drawing(tree: Tree) -> str:
+    """Draw the same."""
+    return diagram.svg(diagram.drawn(folders.of_tree(tree)))
+
+
 PAGES = {
     "docs/standards.md": standards_page,
     "docs/reference/errors.md": errors_page,
     "docs/reference/settings.md": settings_page,
     "docs/reference/commands.md": commands_page,
     "docs/reference/rules.md": rules_page,
+    "docs/reference/schema/control.md": partial(dictionary_page, Tree.CONTROL),
+    "docs/reference/schema/shard.md": partial(dictionary_page, Tree.SHARD),
+    "docs/reference/schema/control.svg": partial(drawing, Tree.CONTROL),
+    "docs/reference/schema/shard.svg": partial(drawing, Tree.SHARD),
 }
 
 

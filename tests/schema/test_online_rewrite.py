@@ -11,7 +11,7 @@ from cloudlab.schema import online
 from cloudlab.schema.online_operations import build
 from cloudlab.schema.online_steps import Phase
 from fixtures.fingerprint import fingerprint
-from fixtures.online_lab import load, lost_updates, make_shop, run_until
+from fixtures.online_lab import cut_everywhere, load, lost_updates, make_shop, run_until
 
 _DRESSED = """
 SET search_path = app;
@@ -153,27 +153,31 @@ async def test_taken_back_after_the_swap_nothing_written_since_is_lost(database:
     assert schema_of(database) == before
 
 
-@pytest.mark.parametrize("phase", ["expand", "rollback", "contract"])
-async def test_killed_at_every_note_it_is_continued_to_the_same_schema_and_rows(postgres, phase: str):
-    name, *words = ["rewrite_table", "table=items"]
-    deadly = 1
-    while True:
-        with postgres.database() as database:
-            url = postgres.url(database)
-            made(url, name, rows=300)
-            before, rows = schema_of(url), checksum(url)
-            survived = run_until(url, "expand", deadly if phase == "expand" else 0, name, *words)
-            assert run_until(url, "expand", 0, name, *words)
-            if phase != "expand":
-                survived = run_until(url, phase, deadly, name, *words)
-                assert run_until(url, phase, 0, name, *words)
-            else:
-                assert run_until(url, "contract", 0, name, *words)
-            assert checksum(url) == rows
-            assert schema_of(url) == before
-        if survived:
-            return
-        deadly += 7 if deadly > 20 else 3
+@pytest.mark.parametrize("phase", [Phase.EXPAND, Phase.ROLLBACK, Phase.CONTRACT])
+async def test_cut_at_every_note_it_is_continued_to_the_same_schema_and_rows(database: str, phase: Phase):
+    made(database, "rewrite_table", rows=300)
+    before, rows = schema_of(database), checksum(database)
+    operation = build("rewrite_table", ["table=items"])
+    if phase is not Phase.EXPAND:
+        await online.run(database, operation, schema="app")
+    assert await cut_everywhere(database, operation, phase) > 2
+    if phase is Phase.EXPAND:
+        await online.run(database, operation, schema="app", phase=Phase.CONTRACT)
+    assert checksum(database) == rows
+    assert schema_of(database) == before
+
+
+@pytest.mark.parametrize("deadly", [4, 12, 30])
+def test_killed_as_a_process_it_is_continued_to_the_same_schema_and_rows(postgres, deadly: int):
+    with postgres.database() as scratch:
+        url = postgres.url(scratch)
+        made(url, "rewrite_table", rows=300)
+        before, rows = schema_of(url), checksum(url)
+        assert not run_until(url, "expand", deadly, "rewrite_table", "table=items")
+        for phase in ("expand", "contract"):
+            assert run_until(url, phase, 0, "rewrite_table", "table=items")
+        assert checksum(url) == rows
+        assert schema_of(url) == before
 
 
 async def test_a_table_becomes_partitioned_under_load(database: str):

@@ -10,7 +10,7 @@ from cloudlab.schema import online
 from cloudlab.schema.online_operations import build
 from cloudlab.schema.online_steps import Phase
 from fixtures.fingerprint import fingerprint
-from fixtures.online_lab import load, lost_updates, make_shop, run_until
+from fixtures.online_lab import cut_everywhere, load, lost_updates, make_shop
 
 WORDS = ["table=items", "into=prices", "columns=price,stock"]
 _DIFFERENT = """
@@ -61,21 +61,18 @@ async def test_taken_back_the_schema_is_as_before(database: str):
     assert schema_of(database) == before
 
 
-async def test_killed_at_every_note_it_is_continued_to_the_same_schema(postgres):
-    wanted: list[str] = []
-    for deadly in [0, *range(1, 60)]:
-        with postgres.database() as database:
-            url = postgres.url(database)
-            make_shop(url, rows=300)
-            survived = run_until(url, "expand", deadly, "split_table", *WORDS)
-            run_until(url, "expand", 0, "split_table", *WORDS)
-            survived &= run_until(url, "contract", deadly, "split_table", *WORDS)
-            run_until(url, "contract", 0, "split_table", *WORDS)
-            wanted = wanted or schema_of(url)
-            assert schema_of(url) == wanted
-        if survived and deadly:
-            return
-    raise AssertionError("it never survived")
+async def test_cut_at_every_note_it_is_continued_to_the_same_schema(each_postgres, database: str):
+    operation = build("split_table", WORDS)
+    with each_postgres.database() as other:
+        url = each_postgres.url(other)
+        make_shop(url, rows=300)
+        for phase in (Phase.EXPAND, Phase.CONTRACT):
+            await online.run(url, operation, schema="app", phase=phase)
+        wanted = schema_of(url)
+    make_shop(database, rows=300)
+    for phase in (Phase.EXPAND, Phase.CONTRACT):
+        assert await cut_everywhere(database, operation, phase) > 2
+    assert schema_of(database) == wanted
 
 
 async def test_row_security_is_not_left_behind_silently(database: str):

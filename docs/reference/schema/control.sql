@@ -325,6 +325,7 @@ CREATE TABLE cloudlab.schema_migrations (
     description text,
     direction character varying(4) DEFAULT 'up'::character varying NOT NULL,
     running_statement integer,
+    unsafe_reason text,
     CONSTRAINT chk_schema_migrations_direction CHECK (((direction)::text = ANY ((ARRAY['up'::character varying, 'down'::character varying])::text[]))),
     CONSTRAINT chk_schema_migrations_running_statement_positive CHECK ((running_statement > 0))
 );
@@ -370,6 +371,12 @@ COMMENT ON COLUMN cloudlab.schema_migrations.direction IS 'Which section ran las
 --
 
 COMMENT ON COLUMN cloudlab.schema_migrations.running_statement IS 'Statement a section without transaction has reached, counted from 1; NULL when the migration is whole';
+
+--
+-- Name: COLUMN schema_migrations.unsafe_reason; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.schema_migrations.unsafe_reason IS 'Why it was run although the check found it dangerous; NULL for safe ones';
 
 --
 -- Name: shards; Type: TABLE; Schema: cloudlab; Owner: -

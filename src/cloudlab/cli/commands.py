@@ -8,6 +8,7 @@ import typer
 from cloudlab.cli import (
     check,
     demo,
+    describing,
     doctor,
     down,
     event,
@@ -58,6 +59,7 @@ app.command()(worker.worker)
 check.register(app)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(online.app, name="online")
+app.add_typer(describing.app, name="schema")
 app.add_typer(tenant.app, name="tenant")
 app.add_typer(shard.app, name="shard")
 app.add_typer(event.app, name="event")

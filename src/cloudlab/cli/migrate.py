@@ -3,7 +3,8 @@
 Standard: §6.1 Versioned Migrations
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from cloudlab import config as configuration
-from cloudlab.cli import migrating, terminal
+from cloudlab.cli import guarding, migrating, terminal
+from cloudlab.cli.guarding import Judged
 from cloudlab.cli.terminal import Json
 from cloudlab.errors import InvalidInput
 from cloudlab.schema import fanout, files, targets
 from cloudlab.schema.history import State
 from cloudlab.schema.places import Target, find_targets, folder_targets
+from cloudlab.schema.postgres import Reasons
 from cloudlab.schema.runner import Applied
 from cloudlab.schema.targets import Report, TargetResult
 
@@ -66,13 +69,15 @@ ToOption = Annotated[
     int | None,
     typer.Option("--to", min=1, metavar="VERSION", help="Stop at this version; of one tree.", show_default=False),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Change nothing; print the SQL that would run.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Change nothing; print the SQL that would run, with locks and estimates.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: the data in what is dropped is lost.")]
 
 Where = Callable[[], Awaitable[list[Target]]]
 
 
-def _where(target: str | None, folder: Path | None, database: str | None, schemas: list[str] | None) -> Where:
+def where(target: str | None, folder: Path | None, database: str | None, schemas: list[str] | None) -> Where:
     """Return what finds the places that the options name."""
     if folder is None:
         if schemas:
@@ -102,20 +107,29 @@ def up(
     connections: Annotated[
         int, typer.Option("--connections", min=1, max=64, help="Schemas of one database migrated at once.")
     ] = fanout.CONNECTIONS,
+    unsafe: Annotated[
+        str | None,
+        typer.Option("--unsafe", metavar="REASON", help="Run what the check refuses; the reason is recorded."),
+    ] = None,
+    brief: Annotated[
+        int, typer.Option("--brief", min=0, metavar="MS", help="Do not refuse what is estimated to take less.")
+    ] = 0,
     dry_run: DryRunOption = False,
     as_json: Json = False,
 ) -> None:
     """Apply what is pending: the control database, the shards, the tenants, ClickHouse; or the files of a folder.
 
-    Of many schemas the first goes alone. Run it again after a failure: it continues where it stopped.
+    What would lock a table with rows for the time of a scan or a rewrite is refused, and the online operation named
+    that does it safely. Of many schemas the first goes alone. After a failure it continues where it stopped.
     """
 
-    async def act(places: list[Target], dry: bool, report: Report | None) -> list[TargetResult]:
+    async def act(places: list[Target], dry: bool, report: Report | None, reasons: Reasons) -> list[TargetResult]:
         return await targets.migrate_all(
-            places, to=to, dry_run=dry, keep_going=keep_going, connections=connections, progress=report
+            places, to=to, dry_run=dry, keep_going=keep_going, connections=connections, progress=report, reasons=reasons
         )
 
-    _migrate(_where(target, folder, database, schema), act, dry_run=dry_run, as_json=as_json)
+    guard = Guard(unsafe, brief)
+    _migrate(where(target, folder, database, schema), act, guard, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(
@@ -139,13 +153,13 @@ def down(
 ) -> None:
     """Take back the newest migrations of one tree or folder, with the data in them."""
 
-    async def act(places: list[Target], dry: bool, report: Report | None) -> list[TargetResult]:
+    async def act(places: list[Target], dry: bool, report: Report | None, _: Reasons) -> list[TargetResult]:
         return await targets.revert(places, steps=steps, to=to, dry_run=dry, progress=report)
 
     _named(target, folder)
     if not (yes or dry_run):
         _confirm(f"Take back migrations of {target or folder}?")
-    _migrate(_where(target, folder, database, schema), act, dry_run=dry_run, as_json=as_json)
+    _migrate(where(target, folder, database, schema), act, None, dry_run=dry_run, as_json=as_json)
 
 
 @app.command(
@@ -166,7 +180,7 @@ def redo(
         _confirm(f"Take back the newest migration of {target or folder} and apply it again?")
 
     async def work() -> list[TargetResult]:
-        return await targets.redo(await _where(target, folder, database, schema)())
+        return await targets.redo(await where(target, folder, database, schema)())
 
     _show(terminal.run(work()), dry_run=False, as_json=as_json)
 
@@ -194,7 +208,7 @@ def status(
     """Show how every migration stands in every place; changes and locks nothing."""
 
     async def work() -> list[targets.TargetStatus]:
-        return await targets.status_all(await _where(target, folder, database, schema)())
+        return await targets.status_all(await where(target, folder, database, schema)())
 
     places = terminal.run(work())
     if as_json:
@@ -217,9 +231,7 @@ def plan(
     """List what `up` would apply, and where; `up --dry-run` prints the SQL."""
 
     async def work() -> list[TargetResult]:
-        return await targets.migrate_all(
-            await _where(target, folder, database, schema)(), dry_run=True, keep_going=True
-        )
+        return await targets.migrate_all(await where(target, folder, database, schema)(), dry_run=True, keep_going=True)
 
     results = terminal.run(work())
     if as_json:
@@ -243,7 +255,7 @@ def verify(
     """Fail unless every place holds exactly these migrations, unchanged and complete."""
 
     async def work() -> list[targets.TargetStatus]:
-        return await targets.status_all(await _where(target, folder, database, schema)())
+        return await targets.status_all(await where(target, folder, database, schema)())
 
     places = terminal.run(work())
     problems = [
@@ -282,7 +294,7 @@ def baseline(
     """
 
     async def work() -> list[tuple[Target, targets.Adopted]]:
-        places = await _where(None, folder, database, schema)()
+        places = await where(None, folder, database, schema)()
         return await targets.baseline(places, to=to, dry_run=dry_run)
 
     adopted = terminal.run(work())
@@ -312,34 +324,47 @@ def new(
     typer.echo(str(path))
 
 
-Act = Callable[[list[Target], bool, Report | None], Awaitable[list[TargetResult]]]
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What is let through: everything for a reason, or what is over in so many milliseconds."""
+
+    unsafe: str | None
+    brief_ms: int
 
 
-def _migrate(where: Where, act: Act, *, dry_run: bool, as_json: bool) -> None:
-    """Plan, then do it behind a progress bar; a dry run ends with the plan."""
+Act = Callable[[list[Target], bool, Report | None, Reasons], Awaitable[list[TargetResult]]]
 
-    async def work() -> list[TargetResult]:
-        places = await where()
-        plan = await act(places, True, None)
-        if dry_run or not any(place.applied for place in plan):
-            return plan
+
+def _migrate(places_of: Where, act: Act, guard: Guard | None, *, dry_run: bool, as_json: bool) -> None:
+    """Plan, judge the plan, then do it behind a progress bar; a dry run ends with the plan."""
+
+    async def work() -> tuple[list[TargetResult], list[Judged]]:
+        places = await places_of()
+        plan = await act(places, True, None, {})
+        if not any(place.applied for place in plan):
+            return plan, []
+        judged = await guarding.judge(plan, guard.brief_ms) if guard else []
+        if dry_run:
+            return plan, judged
+        reasons = guarding.allowed(judged, guard.unsafe if guard else None)
         with migrating.bar(as_json) as bar:
             task = bar.add_task("", total=sum(len(place.applied) for place in plan))
 
             def report(target: Target, applied: Applied) -> None:
                 bar.update(task, advance=1, description=f"{target.name} {applied.version}")
 
-            return await act(places, False, report)
+            return await act(places, False, report, reasons), judged
 
-    _show(terminal.run(work()), dry_run=dry_run, as_json=as_json)
+    _show(*terminal.run(work()), dry_run=dry_run, as_json=as_json)
 
 
-def _show(results: list[TargetResult], *, dry_run: bool, as_json: bool) -> None:
+def _show(results: list[TargetResult], judged: Sequence[Judged] = (), *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         shown = [migrating.result_dict(one, dry_run) for one in results]
-        terminal.print_json({"dry_run": dry_run, "targets": shown})
+        judgement = {"judged": guarding.as_dicts(judged)} if dry_run else {}
+        terminal.print_json({"dry_run": dry_run, "targets": shown} | judgement)
     elif dry_run:
-        migrating.print_sql(results)
+        migrating.print_sql(results, judged)
     else:
         migrating.print_summary(results)
     if any(result.error for result in results):

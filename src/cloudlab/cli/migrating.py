@@ -12,9 +12,10 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from cloudlab.cli import terminal
+from cloudlab.cli import guarding, terminal
+from cloudlab.cli.guarding import Judged
 from cloudlab.schema.history import State
-from cloudlab.schema.runner import Direction
+from cloudlab.schema.runner import Applied, Direction
 from cloudlab.schema.targets import TargetResult, TargetStatus
 
 
@@ -26,14 +27,25 @@ def bar(as_json: bool) -> Progress:
     return Progress(*columns, console=terminal.err, transient=True, disable=as_json or not terminal.err.is_terminal)
 
 
-def print_sql(results: Sequence[TargetResult]) -> None:
-    """Print the SQL of a dry run, highlighted."""
+def print_sql(results: Sequence[TargetResult], judged: Sequence[Judged]) -> None:
+    """Print the SQL of a dry run, highlighted: what places lack alike once, with what each statement locks."""
+    shown = {id(result) for group in judged if group.verdicts for result in group.results}
+    for group in judged if shown else ():
+        for applied in group.results[0].applied if group.verdicts else ():
+            _print_one(group.where, applied, guarding.commented(group, applied.version))
     for result in results:
-        for applied in result.applied:
-            title = f"-- {result.target.name} {applied.version} {applied.direction}: {applied.title}"
-            terminal.out.print(Syntax(f"{title}\n{applied.sql}\n", "sql", background_color="default", word_wrap=True))
+        for applied in result.applied if id(result) not in shown else ():
+            _print_one(result.target.name, applied, applied.sql)
     count = sum(len(result.applied) for result in results)
     typer.echo(f"{count} migrations would run; nothing was changed.", err=True)
+    dangers = sum(bool(one.dangers) for group in judged for one in group.verdicts)
+    if dangers:
+        typer.echo(f"{dangers} statements would be refused: see `-- safely`, or give --unsafe REASON.", err=True)
+
+
+def _print_one(where: str, applied: Applied, text: str) -> None:
+    title = f"-- {where} {applied.version} {applied.direction}: {applied.title}"
+    terminal.out.print(Syntax(f"{title}\n{text}\n", "sql", background_color="default", word_wrap=True))
 
 
 def print_summary(results: Sequence[TargetResult]) -> None:

@@ -14,20 +14,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 import psycopg
+from psycopg import sql
 
 from cloudlab.errors import CloudLabError
 from cloudlab.schema import history, runner
 from cloudlab.schema.files import Migration
 from cloudlab.schema.history import Entry
 from cloudlab.schema.locks import Connection, Waits, one_runner
-from cloudlab.schema.postgres import PostgresStore, connect
+from cloudlab.schema.postgres import PostgresStore, Reasons, connect
 from cloudlab.schema.runner import Applied, Direction
 
 CONNECTIONS = 4
 _FIRST_LOCK_MS = 20
 _CANARIES = 3
+_MANY = 200
+# Stands for the schema in a script that is the same for all.
+_SOME_SCHEMA = "cloudlab some schema d1f0"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -54,6 +59,7 @@ async def up(
     connections: int = CONNECTIONS,
     told: Told | None = None,
     waits: Waits | None = None,
+    reasons: Reasons | None = None,
 ) -> list[Outcome]:
     """Bring every schema up to date; running it again does only what is left.
 
@@ -67,6 +73,7 @@ async def up(
         connections: How many schemas are migrated at once.
         told: Called after each schema that had something to do.
         waits: How long to wait for other runners and for locks.
+        reasons: For files that are dangerous: why they run nevertheless; noted with each.
 
     Returns:
         An outcome for each schema, in their order. One that was not reached after a failure has nothing applied.
@@ -80,11 +87,26 @@ async def up(
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(connect(url))
         if dry_run:
-            return [_planned(schema, files, found, to) for schema, found in (await standings(first, schemas)).items()]
+            found = await _standings_by_two(first, url, schemas)
+            return [_planned(schema, files, standing, to) for schema, standing in found.items()]
         await stack.enter_async_context(one_runner(first, waits.runner_seconds))
-        work = _Work(files, to, keep_going, told, waits, await standings(first, schemas))
-        await work.run(await stack.enter_async_context(connect(url)), stack, url, connections)
+        work = _Work(files, to, keep_going, told, waits, await _standings_by_two(first, url, schemas), reasons or {})
+        await work.run(stack, url, connections)
         return [work.outcomes.get(schema, Outcome(schema)) for schema in schemas]
+
+
+async def _standings_by_two(first: Connection, url: str, schemas: Sequence[str]) -> dict[str, str]:
+    """Return the standings, asked by two connections where there are many: a server first has to look up each table."""
+    if len(schemas) < _MANY:
+        return await standings(first, schemas)
+    half = len(schemas) // 2
+
+    async def others() -> dict[str, str]:
+        async with connect(url) as second:
+            return await standings(second, schemas[half:])
+
+    one, other = await asyncio.gather(standings(first, schemas[:half]), others())
+    return one | other
 
 
 async def standings(conn: Connection, schemas: Sequence[str]) -> dict[str, str]:
@@ -130,6 +152,11 @@ def _entries(standing: str) -> list[Entry]:
     return entries
 
 
+def applied(standing: str) -> set[str]:
+    """Return the versions of a standing that are applied whole or in part."""
+    return {entry.version for entry in _entries(standing)}
+
+
 def _planned(schema: str, files: Sequence[Migration], standing: str, to: int | None) -> Outcome:
     statuses = history.compare(files, _entries(standing))
     try:
@@ -151,14 +178,21 @@ class _Work:
         told: Told | None,
         waits: Waits,
         found: dict[str, str],
+        reasons: Reasons,
     ) -> None:
         self._files, self._to, self._keep_going, self._told, self._waits = files, to, keep_going, told, waits
-        self._found = found
+        self._found, self._reasons = found, reasons
         self.outcomes: dict[str, Outcome] = {}
+        self._scripts: dict[tuple[bool, tuple[str, ...]], bytes] = {}
         self._stopped = False
 
-    async def run(self, canary: Connection, stack: AsyncExitStack, url: str, connections: int) -> None:
+    async def run(self, stack: AsyncExitStack, url: str, connections: int) -> None:
         pending = self._pending()
+        first = next(pending, None)
+        if first is None:
+            return
+        canary = await stack.enter_async_context(connect(url))
+        pending = chain([first], pending)
         if not await self._sing(canary, pending):
             return
         others = [canary]
@@ -210,8 +244,7 @@ class _Work:
         """Apply all of the plan in one round trip; None where it must be done patiently."""
         if not all(migration.up.transaction for migration in plan):
             return None
-        store = PostgresStore(conn, schema, self._waits)
-        script = store.script(plan, tracked=bool(self._found[schema]), lock_timeout_ms=_FIRST_LOCK_MS)
+        script = self._script(conn, schema, plan)
         began = time.perf_counter()
         try:
             await conn.execute(script)
@@ -224,9 +257,19 @@ class _Work:
         seconds = (time.perf_counter() - began) / len(plan)
         return Outcome(schema, [Applied(one.version, one.title, Direction.UP, one.up.sql, seconds) for one in plan])
 
+    def _script(self, conn: Connection, schema: str, plan: Sequence[Migration]) -> bytes:
+        """Write what brings a schema up to date; it is made once for all that lack the same."""
+        tracked = bool(self._found[schema])
+        key = tracked, tuple(migration.version for migration in plan)
+        if key not in self._scripts:
+            store = PostgresStore(conn, _SOME_SCHEMA, self._waits, reasons=self._reasons)
+            self._scripts[key] = store.script(plan, tracked=tracked, lock_timeout_ms=_FIRST_LOCK_MS)
+        some, this = (sql.Identifier(name).as_bytes(conn) for name in (_SOME_SCHEMA, schema))
+        return self._scripts[key].replace(some, this)
+
     async def _patiently(self, conn: Connection, schema: str) -> Outcome:
         applied: list[Applied] = []
-        store = PostgresStore(conn, schema, self._waits, exclusive=False)
+        store = PostgresStore(conn, schema, self._waits, exclusive=False, reasons=self._reasons)
         try:
             await runner.up(store, self._files, to=self._to, progress=applied.append)
         except CloudLabError as error:

@@ -3,8 +3,10 @@
 Standard: §6.1 Migration Tracking
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -34,6 +36,7 @@ CREATE TABLE {table} (
     description text,
     direction varchar(4) DEFAULT 'up' NOT NULL,
     running_statement integer,
+    unsafe_reason text,
     CONSTRAINT pk_schema_migrations PRIMARY KEY (version),
     CONSTRAINT chk_schema_migrations_direction CHECK (direction IN ('up', 'down')),
     CONSTRAINT chk_schema_migrations_running_statement_positive CHECK (running_statement > 0)
@@ -45,15 +48,23 @@ COMMENT ON COLUMN {table}.checksum IS 'SHA256 checksum of migration file';
 COMMENT ON COLUMN {table}.description IS 'Title of the migration';
 COMMENT ON COLUMN {table}.direction IS 'Which section ran last or is running: up or down';
 COMMENT ON COLUMN {table}.running_statement IS
-    'Statement a section without transaction has reached, counted from 1; NULL when the migration is whole'
+    'Statement a section without transaction has reached, counted from 1; NULL when the migration is whole';
+COMMENT ON COLUMN {table}.unsafe_reason IS 'Why it was run although the check found it dangerous; NULL for safe ones'
 """
-_BEGUN = """
+_ROW: LiteralString = """
 INSERT INTO {table} AS m (version, checksum, description, direction, running_statement)
-VALUES ({version}, {checksum}, {description}, {direction}, {running})
+VALUES ({version}, {checksum}, {description}, {direction}, {running})"""
+_BEGUN: LiteralString = (
+    _ROW
+    + """
 ON CONFLICT (version) DO UPDATE
 SET checksum = excluded.checksum, description = excluded.description, direction = excluded.direction,
     running_statement = excluded.running_statement, applied_at = excluded.applied_at
 """
+)
+_REASON = "UPDATE {table} SET unsafe_reason = {reason} WHERE version = {version}"
+Reasons = Mapping[Path, str]
+"""For files that are dangerous and run nevertheless: why."""
 
 
 @asynccontextmanager
@@ -91,8 +102,17 @@ class PostgresStore:
 
     resumes = False
 
-    def __init__(self, conn: Connection, schema: str, waits: Waits | None = None, *, exclusive: bool = True) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        schema: str,
+        waits: Waits | None = None,
+        *,
+        exclusive: bool = True,
+        reasons: Reasons | None = None,
+    ) -> None:
         """Take where; not `exclusive` for who holds the migration lock of the database by another connection."""
+        self._reasons = reasons or {}
         self._conn = conn
         self._exclusive = exclusive
         self._schema = schema
@@ -139,14 +159,20 @@ class PostgresStore:
             return await cursor.fetchall()
 
     def script(self, plan: Sequence[Migration], *, tracked: bool, lock_timeout_ms: int) -> bytes:
-        """Return all of a plan as one string: each migration in a transaction of its own, with its record."""
+        """Return all of a plan as one string: each migration in a transaction of its own, with its record.
+
+        The name of the schema stands in it only as a quoted identifier, so one script serves many schemas. What was
+        begun before makes it fail.
+        """
         parts: list[bytes] = []
         if not tracked:
             parts.append(self._tracking().as_bytes(self._conn))
+        # Without a plan and without rows to return, SET takes a fraction of the time of set_config().
+        head = f"BEGIN; SET LOCAL search_path = {self._search_path}; SET LOCAL lock_timeout = {lock_timeout_ms}"
         for migration in plan:
-            parts += [b"BEGIN", self._setting(lock_timeout_ms, local=True).as_bytes(self._conn)]
+            parts += [head.encode(), b"SET LOCAL statement_timeout = 0"]
             parts += [statement.text.encode() for statement in migration.up.statements]
-            parts += [self._recorded(migration, Direction.UP).as_bytes(self._conn), b"COMMIT"]
+            parts += [self._recorded(migration, Direction.UP, anew=True).as_bytes(self._conn), b"COMMIT"]
         return b";\n".join(parts)
 
     async def record(self, migration: Migration) -> None:
@@ -262,8 +288,14 @@ class PostgresStore:
             return
         await self._conn.execute(self._recorded(migration, direction, running))
 
-    def _recorded(self, migration: Migration, direction: Direction, running: int | None = None) -> sql.Composed:
-        return sql.SQL(_BEGUN).format(
+    def _recorded(
+        self, migration: Migration, direction: Direction, running: int | None = None, *, anew: bool = False
+    ) -> sql.Composed:
+        reason = self._reasons.get(migration.path) if direction is Direction.UP else None
+        noted = sql.SQL(_REASON).format(
+            table=self._table, reason=sql.Literal(reason), version=sql.Literal(migration.version)
+        )
+        recorded = sql.SQL(_ROW if anew else _BEGUN).format(
             table=self._table,
             version=sql.Literal(migration.version),
             checksum=sql.Literal(migration.checksum),
@@ -271,6 +303,7 @@ class PostgresStore:
             direction=sql.Literal(str(direction)),
             running=sql.Literal(running),
         )
+        return sql.SQL(";\n").join([recorded, noted]) if reason else recorded
 
 
 def _failed(where: str, migration: Migration, statement: Statement, error: psycopg.Error) -> CloudLabError:

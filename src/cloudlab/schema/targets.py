@@ -16,7 +16,7 @@ from cloudlab.schema.files import Tree
 from cloudlab.schema.history import MigrationStatus
 from cloudlab.schema.locks import Connection, Waits, one_runner
 from cloudlab.schema.places import Target
-from cloudlab.schema.postgres import PostgresStore, connect
+from cloudlab.schema.postgres import PostgresStore, Reasons, connect
 from cloudlab.schema.runner import Applied, Store
 
 T = TypeVar("T")
@@ -50,6 +50,7 @@ async def migrate_all(
     keep_going: bool = False,
     connections: int = fanout.CONNECTIONS,
     progress: Report | None = None,
+    reasons: Reasons | None = None,
 ) -> list[TargetResult]:
     """Bring every place up to date. Running it again continues where a failure stopped it.
 
@@ -60,6 +61,7 @@ async def migrate_all(
         keep_going: After a place has failed, go on with the others of its kind; its result then bears the error.
         connections: How many schemas of one database are migrated at once.
         progress: Called after each migration.
+        reasons: For files that are dangerous: why they run nevertheless; noted in `schema_migrations`.
 
     Raises:
         MigrationError: See `runner.up`; places before the failing one stay migrated.
@@ -68,7 +70,7 @@ async def migrate_all(
     """
     _one_tree(targets, to)
     results: list[TargetResult] = []
-    async with _open_stores() as stores:
+    async with _open_stores(reasons) as stores:
         for (url, source), group in groupby(targets, lambda target: (target.url, target.source)):
             places = list(group)
             if source is Tree.CLICKHOUSE or len(places) == 1:
@@ -85,6 +87,7 @@ async def migrate_all(
                 keep_going=keep_going,
                 connections=connections,
                 told=_tell_each(by_schema, progress),
+                reasons=reasons,
             )
             results += [TargetResult(by_schema[one.schema], one.applied, one.error) for one in outcomes]
             _raise_first(results, keep_going)
@@ -213,23 +216,23 @@ async def _each(targets: Iterable[Target], act: Callable[[Store, Target], Awaita
 
 
 @asynccontextmanager
-async def _open_stores() -> AsyncGenerator["_Stores"]:
+async def _open_stores(reasons: Reasons | None = None) -> AsyncGenerator["_Stores"]:
     async with AsyncExitStack() as stack:
-        yield _Stores(stack)
+        yield _Stores(stack, reasons)
 
 
 class _Stores:
     """Stores of the targets, sharing one connection per database; a thousand tenants need no thousand logins."""
 
-    def __init__(self, stack: AsyncExitStack) -> None:
-        self._stack = stack
+    def __init__(self, stack: AsyncExitStack, reasons: Reasons | None) -> None:
+        self._stack, self._reasons = stack, reasons
         self._connections: dict[str, Connection] = {}
 
     async def of(self, target: Target) -> Store:
         if target.source is Tree.CLICKHOUSE:
             lock = one_runner(await self._connection(target.lock_url), Waits().runner_seconds)
             return await self._stack.enter_async_context(clickhouse.connect(target.url, lock))
-        return PostgresStore(await self._connection(target.url), target.schema)
+        return PostgresStore(await self._connection(target.url), target.schema, reasons=self._reasons)
 
     async def _connection(self, url: str) -> Connection:
         if url not in self._connections:

@@ -1,5 +1,6 @@
 """Folding what is done to tables: CREATE TABLE and every form of ALTER TABLE."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -153,8 +154,8 @@ def add_constraint(it: Fold, table: Table, node: pb.Constraint, beside: str = ""
     names = _own_columns(node, kind)
     own = names or ((beside,) if beside else ())
     check = Expression(_tree=node.raw_expr) if kind == "c" and node.HasField("raw_expr") else None
-    if kind == "c" and check and check.tree and not own:
-        own = tuple(dict.fromkeys(columns(check.tree)))
+    if kind == "c" and check and check.tree:
+        own = tuple(dict.fromkeys(columns(check.tree)))  # wherever it stands
     if node.indexname and (index := table.indexes.pop(node.indexname, None)):
         own = tuple(name for name in index.columns if name)
         index.name = index.constraint = node.conname or node.indexname
@@ -341,12 +342,22 @@ def rename_column(catalog: Catalog, table: Table, old: str, new: str) -> None:
     table.columns[new].name = new
     for constraint in table.constraints.values():
         constraint.columns = renamed(constraint.columns)
+        constraint.check = _renamed(constraint.check, old, new)
     for index in table.indexes.values():
+        index.predicate = _renamed(index.predicate, old, new)
         index.columns = tuple(new if name == old else name for name in index.columns)
     for other in catalog.tables.values():
         for constraint in other.of_kind("f"):
             if constraint.referenced == table.key:
                 constraint.referenced_columns = renamed(constraint.referenced_columns)
+
+
+def _renamed(expression: Expression | None, old: str, new: str) -> Expression | None:
+    """Rename a column in an expression; the same word in a quoted text stays."""
+    if expression is None or old not in expression.text:
+        return expression
+    parts = re.split(r"('(?:[^']|'')*')", expression.text)
+    return Expression("".join(re.sub(rf"\b{re.escape(old)}\b", new, p) if p[:1] != "'" else p for p in parts))
 
 
 def move(catalog: Catalog, table: Table, schema: str, name: str) -> None:

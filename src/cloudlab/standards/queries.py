@@ -5,6 +5,18 @@ Standard: §11 Best Practices
 
 from typing import LiteralString
 
+# How every query names what is not PostgreSQL's own; where some schemas are wanted, this is replaced.
+OURS: LiteralString = "n.nspname !~ '^(pg_|information_schema$)'"
+SIZES: LiteralString = """
+    SELECT /* reading.sizes */ c.relname::text AS name, coalesce(max(
+        CASE WHEN c.relkind = 'p' THEN (
+                 SELECT sum(pg_relation_size(p.relid)) FROM pg_partition_tree(c.oid) AS p WHERE p.isleaf)
+             ELSE pg_relation_size(c.oid) + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) END
+    ), 0)::bigint AS size
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname = ANY (%s)
+    GROUP BY c.relname
+"""
 TABLES: LiteralString = """
     SELECT /* reading.tables */ c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
            obj_description(c.oid, 'pg_class') AS comment, c.relrowsecurity AS row_security,

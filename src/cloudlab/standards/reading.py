@@ -3,7 +3,7 @@
 Standard: §11 Best Practices
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
 
@@ -64,14 +64,19 @@ async def read(url: str) -> tuple[Catalog, Server]:
         return await read_schema(conn), await reading_server.read_server(conn)
 
 
-async def read_schema(conn: Connection) -> Catalog:
-    """Return the schema that a connection sees, without what belongs to PostgreSQL and to extensions."""
-    catalog = Catalog(is_live=True, is_complete=True)
+async def read_schema(conn: Connection, schemas: Sequence[str] | None = None) -> Catalog:
+    """Return the schema that a connection sees, without what belongs to PostgreSQL and to extensions.
+
+    With `schemas`, only what is in them; the first is the default one of the catalog then.
+    """
+    catalog = Catalog(is_live=True, is_complete=schemas is None)
+    if schemas:
+        catalog.default_schema = schemas[0]
     await conn.execute("SET search_path = pg_catalog")
     tables: dict[int, Table] = {}
-    for row in await _rows(conn, queries.TABLES):
+    for row in await _rows(conn, schemas, queries.TABLES):
         tables[row["oid"]] = _table(catalog, row)
-    for row in await _rows(conn, queries.PARTITIONS):
+    for row in await _rows(conn, schemas, queries.PARTITIONS):
         if row["oid"] in tables and row["parent"] in tables:
             tables[row["oid"]].partition_of = tables[row["parent"]].key
             tables[row["oid"]].partition_bound = row["bound"]
@@ -84,27 +89,36 @@ async def read_schema(conn: Connection) -> Catalog:
         queries.GRANTS: _grant,
     }
     for query, fill in fillers.items():
-        for row in await _rows(conn, query):
+        for row in await _rows(conn, schemas, query):
             if row["relation"] in tables:
                 fill(tables[row["relation"]], row)
-    await _read_others(conn, catalog)
+    await _read_others(conn, catalog, schemas)
     return catalog
 
 
-async def _read_others(conn: Connection, catalog: Catalog) -> None:
-    for row in await _rows(conn, queries.ENUMS):
+async def _read_others(conn: Connection, catalog: Catalog, schemas: Sequence[str] | None) -> None:
+    for row in await _rows(conn, schemas, queries.ENUMS):
         key = row["schema"], row["name"]
         catalog.enums[key] = EnumType(*key, row["labels"], row["comment"], at=Place(".".join(key)))
-    for row in await _rows(conn, queries.FUNCTIONS):
+    for row in await _rows(conn, schemas, queries.FUNCTIONS):
         _function(catalog, row)
-    for row in await _rows(conn, queries.SCHEMAS):
+    for row in await _rows(conn, schemas, queries.SCHEMAS):
         catalog.schemas[row["name"]] = row["comment"]
-    for row in await _rows(conn, queries.DEFAULT_PRIVILEGES):
+    for row in await _rows(conn, schemas, queries.DEFAULT_PRIVILEGES):
         catalog.default_privileges.add((row["schema"], row["role"]))
 
 
-async def _rows(conn: Connection, query: LiteralString) -> list[Row]:
-    return await (await conn.execute(query)).fetchall()
+async def _rows(conn: Connection, schemas: Sequence[str] | None, query: LiteralString) -> list[Row]:
+    if schemas is None:
+        return await (await conn.execute(query)).fetchall()
+    some = query.replace(queries.OURS, "n.nspname = ANY (%s)")
+    return await (await conn.execute(some, [list(schemas)] * some.count("%s"))).fetchall()
+
+
+async def read_sizes(conn: Connection, schemas: Sequence[str]) -> dict[str, int]:
+    """Return the bytes of the tables of some schemas by their names, of each name the largest; its partitions count."""
+    rows = await (await conn.execute(queries.SIZES, [list(schemas)])).fetchall()
+    return {row["name"]: int(row["size"]) for row in rows}
 
 
 def _table(catalog: Catalog, row: Row) -> Table:

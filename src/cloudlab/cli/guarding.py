@@ -1,0 +1,154 @@
+"""Before `cloudlab migrate up` runs anything: what each statement locks and costs, and what is refused.
+
+Standard: §6.2 Zero-Downtime Migrations
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from cloudlab.errors import InvalidInput, MigrationError
+from cloudlab.schema.files import Migration, Tree
+from cloudlab.schema.postgres import PLATFORM_SCHEMA, Reasons
+from cloudlab.schema.targets import TargetResult
+from cloudlab.standards import reading, safety
+from cloudlab.standards.safety import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Places of one database that would get the same migrations, and what was found about them."""
+
+    results: list[TargetResult]
+    verdicts: list[Verdict]
+
+    @property
+    def where(self) -> str:
+        """The places, in a few words."""
+        first = self.results[0].target.name
+        return first if len(self.results) == 1 else f"{first} and {len(self.results) - 1} more"
+
+    def of(self, version: str) -> list[Verdict]:
+        """Return the statements of one migration."""
+        return [one for one in self.verdicts if one.migration.version == version]
+
+
+async def judge(plan: Sequence[TargetResult], brief_ms: int) -> list[Judged]:
+    """Judge what would run in each place against the tables that it holds now; places without work are left out.
+
+    Cost: a connection and about fifteen queries for each group of places that lack the same, none without work. The
+    catalog of its first place is read, the sizes of all.
+    """
+    judged: list[Judged] = []
+    for key, results in _alike(plan):
+        url, source, versions = key
+        first = results[0].target
+        if source is Tree.CLICKHOUSE:
+            judged.append(Judged(results, []))
+            continue
+        files = [(file, file.up) for file in first.files if file.version in versions]
+        schemas = [result.target.schema for result in results]
+        async with reading.connect(url) as conn:
+            catalog = await reading.read_schema(conn, [first.schema, *_named(files)])
+            sizes = await reading.read_sizes(conn, schemas)
+        judged.append(Judged(results, safety.judge(files, catalog, sizes, brief_ms / 1000)))
+    return judged
+
+
+_Key = tuple[str, object, tuple[str, ...]]
+
+
+def _alike(plan: Sequence[TargetResult]) -> list[tuple[_Key, list[TargetResult]]]:
+    def key(result: TargetResult) -> _Key:
+        return result.target.url, result.target.source, tuple(one.version for one in result.applied)
+
+    found: dict[_Key, list[TargetResult]] = {}
+    for same, results in groupby((result for result in plan if result.applied), key):
+        found.setdefault(same, []).extend(results)
+    return list(found.items())
+
+
+def _named(files: Sequence[tuple[Migration, object]]) -> list[str]:
+    """Return other schemas whose tables the files may touch: ours, and each that stands before a dot."""
+    words = {
+        name for migration, _ in files for statement in migration.up.statements
+        for name in safety.schemas(statement.text)
+    }  # fmt: skip
+    return [PLATFORM_SCHEMA, *sorted(words - {PLATFORM_SCHEMA})]
+
+
+def allowed(judged: Sequence[Judged], unsafe: str | None) -> Reasons:
+    """Return the reason to be noted with each dangerous file; none where nothing is dangerous.
+
+    Raises:
+        InvalidInput: The reason says nothing.
+        MigrationError: Something is dangerous and no reason was given; each statement is named, with what does it
+            safely.
+    """
+    if unsafe is not None and not unsafe.strip():
+        raise InvalidInput("--unsafe needs a reason", hint="It is kept in schema_migrations.")
+    dangerous = [(group, one) for group in judged for one in group.verdicts if one.dangers]
+    if dangerous and unsafe is None:
+        raise MigrationError(
+            f"{len(dangerous)} statements would make others wait, or fail; nothing was run",
+            hint='Write the lines above into a section with transaction:false, or run it with --unsafe "REASON"; '
+            "--brief MS lets through what is over sooner.",
+            details="\n".join(_said(group, one) for group, one in dangerous),
+        )
+    return {
+        one.migration.path: f"{', '.join(_rules(group.of(one.migration.version)))}: {(unsafe or '').strip()}"
+        for group, one in dangerous
+    }
+
+
+def _rules(verdicts: Sequence[Verdict]) -> list[str]:
+    return sorted({danger.rule.id for verdict in verdicts for danger in verdict.dangers})
+
+
+def _said(group: Judged, one: Verdict) -> str:
+    where = f"{one.migration.path}:{one.line}: {group.where}"
+    lines = [f"{where}: {danger.rule.id} {danger.found.message} ({one.what})" for danger in one.dangers]
+    return "\n".join([*lines, *(f"    safely: {line}" for line in one.instead or (one.dangers[0].remedy,))])
+
+
+def as_dicts(judged: Sequence[Judged]) -> list[dict[str, object]]:
+    """Return what was found for a machine."""
+    return [
+        {
+            "targets": [result.target.name for result in group.results],
+            "statements": [_as_dict(one) for one in group.verdicts],
+        }
+        for group in judged
+    ]
+
+
+def _as_dict(one: Verdict) -> dict[str, object]:
+    return {
+        "version": one.migration.version,
+        "line": one.line,
+        "sql": one.sql,
+        "touched": [
+            {
+                "table": each.table,
+                "lock": each.lock,
+                "work": each.work,
+                "size_bytes": each.size_bytes,
+                "estimated_seconds": round(each.seconds, 3),
+                "waiting": each.waiting,
+            }
+            for each in one.touched
+        ],
+        "dangers": [{"rule": each.rule.id, "message": each.found.message} for each in one.dangers],
+        "instead": list(one.instead),
+    }
+
+
+def commented(group: Judged, version: str) -> str:
+    """Return the SQL of a migration, before each statement what it locks and costs, and why it is refused."""
+    parts: list[str] = []
+    for one in group.of(version):
+        parts.append(f"-- line {one.line}: {one.what}")
+        parts += [f"-- {danger.rule.id}: {danger.found.message}" for danger in one.dangers]
+        parts += [f"-- safely: {line}" for line in one.instead]
+        parts.append(one.sql if one.sql.startswith("-- migrate:online") else f"{one.sql};")
+    return "\n".join(parts)
