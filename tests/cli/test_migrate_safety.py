@@ -104,3 +104,15 @@ def test_tables_that_are_new_or_empty_are_nobodys(migrate: Command):
     assert migrate("up").exit_code == 0
     begun(migrate, "Index them", INDEX + "\nALTER TABLE items ALTER COLUMN name SET NOT NULL;")
     assert migrate("up").exit_code == 0
+
+
+def test_a_file_may_say_itself_why_and_that_is_recorded(migrate: Command, database: str):
+    begun(migrate, "Create items", ITEMS)
+    assert migrate("up").exit_code == 0
+    filled(database, "public", "public")
+    begun(migrate, "Index them", f"-- cloudlab: ignore LK05 because the table has a thousand rows\n{INDEX}")
+    assert "excused by the file, LK05: the table has" in migrate("up", "--dry-run").stdout
+    assert migrate("up").exit_code == 0
+    assert reasons(database)[-1] == ("002", "LK05: the table has a thousand rows")
+    begun(migrate, "Unique", "-- cloudlab: ignore LK05\nCREATE UNIQUE INDEX u ON items (id, name);")
+    assert isinstance(migrate("up").exception, MigrationError)

@@ -8,14 +8,15 @@ Standard: §6.2 Zero-Downtime Migrations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
 import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.schema.files import ONLINE, Migration, Section
-from cloudlab.standards import instead
+from cloudlab.standards import instead, suppressing
 from cloudlab.standards.catalog import Catalog, Place, Table
 from cloudlab.standards.facts import Fact, changes, fact
 from cloudlab.standards.folding import fold
@@ -33,6 +34,7 @@ from cloudlab.standards.rules import (
     lk14_attach_scans,
 )
 from cloudlab.standards.scripts import Script, Statement
+from cloudlab.standards.suppressing import Suppression
 from cloudlab.standards.trees import relations, tables
 
 _MODULES = (
@@ -87,7 +89,10 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One statement that would run, what it touches, why it is refused, and the lines that do it without danger."""
+    """One statement that would run, what it touches, why it is refused, and the lines that do it without danger.
+
+    `excused` are rules and reasons of dangers that the file itself says are known.
+    """
 
     migration: Migration
     line: int
@@ -95,6 +100,7 @@ class Verdict:
     touched: tuple[Touched, ...] = ()
     dangers: tuple[Finding, ...] = ()
     instead: tuple[str, ...] = ()
+    excused: tuple[str, ...] = ()
 
     @property
     def what(self) -> str:
@@ -130,6 +136,29 @@ def judge(
         brief_seconds: What is estimated to be over sooner is not dangerous.
     """
     return list(_Judge(catalog, sizes, brief_seconds).all(plan))
+
+
+def excused(verdicts: Sequence[Verdict], today: date) -> list[Verdict]:
+    """Leave out the dangers that a comment in their file excuses with a reason, as `cloudlab check` does."""
+    scripts = {one.migration.path: Script(str(one.migration.path), _text(one.migration)) for one in verdicts}
+    said = {path: list(suppressing.valid(script, today)) for path, script in scripts.items()}
+    return [_excused(one, said[one.migration.path]) if one.dangers else one for one in verdicts]
+
+
+def _text(migration: Migration) -> str:
+    return migration.path.read_text(encoding="utf-8-sig") if migration.path.exists() else ""
+
+
+def _excused(verdict: Verdict, said: Sequence[Suppression]) -> Verdict:
+    left: list[Finding] = []
+    reasons: list[str] = []
+    for danger in verdict.dangers:
+        why = next((one.reason for one in said if one.hides(danger)), None)
+        if why is None:
+            left.append(danger)
+        else:
+            reasons.append(f"{danger.rule.id}: {why}")
+    return replace(verdict, dangers=tuple(left), excused=tuple(reasons))
 
 
 class _Judge:
