@@ -52,6 +52,7 @@ _MODULES = (
 RULES: tuple[Rule, ...] = tuple(module.RULE for module in _MODULES)
 # All files that are about to run have one number: what one of them makes is in nobody's use in the next.
 _RUN = 1
+_ONLINE = "-- migrate:online "
 _MEGABYTE = 1e6
 # Of one process on a small machine with the table in memory, in MB a second; a disk is slower.
 _READ, _INDEXED, _REWRITTEN, _UPDATED = 400 * _MEGABYTE, 60 * _MEGABYTE, 60 * _MEGABYTE, 12 * _MEGABYTE
@@ -91,7 +92,8 @@ class Touched:
 class Verdict:
     """One statement that would run, what it touches, why it is refused, and the lines that do it without danger.
 
-    `excused` are rules and reasons of dangers that the file itself says are known.
+    `excused` are rules and reasons of dangers that the file itself says are known; `steps` those of an online
+    operation, each with its lock.
     """
 
     migration: Migration
@@ -101,11 +103,17 @@ class Verdict:
     dangers: tuple[Finding, ...] = ()
     instead: tuple[str, ...] = ()
     excused: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+    @property
+    def online(self) -> str:
+        """The text of an online operation; empty for SQL."""
+        return self.sql.removeprefix(_ONLINE) if self.sql.startswith(_ONLINE) else ""
 
     @property
     def what(self) -> str:
         """The locks and the work, in words."""
-        if self.sql.startswith("-- migrate:online"):
+        if self.online:
             return "online: its locks are held for moments, in steps; `cloudlab online run … --dry-run` shows them"
         return "; ".join(map(str, self.touched)) or "nothing that others wait for"
 
@@ -175,7 +183,7 @@ class _Judge:
             earlier: list[Statement] = []
             for each in section.statements:
                 if each.words == (ONLINE,):
-                    yield Verdict(migration, each.line, f"-- migrate:online {each.text}")
+                    yield Verdict(migration, each.line, f"{_ONLINE}{each.text}")
                     continue
                 at = Place(str(migration.path), each.line)
                 for node in _nodes(each.text):
