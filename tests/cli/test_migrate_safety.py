@@ -32,9 +32,10 @@ def migrate(database: str, tmp_path: Path) -> Command:
     return invoke
 
 
-def begun(migrate: Command, title: str, up: str) -> None:
+def begun(migrate: Command, title: str, up: str) -> Path:
     path = Path(migrate("new", title, "--author", "Ada").stdout.replace("\n", ""))
     path.write_text(path.read_text().replace("-- migrate:up\n", f"-- migrate:up\n{up}\n") + "\nSELECT 1;\n")
+    return path
 
 
 def filled(database: str, *schemas: str) -> None:
@@ -103,4 +104,27 @@ def test_tables_that_are_new_or_empty_are_nobodys(migrate: Command):
     begun(migrate, "Create items", ITEMS)
     assert migrate("up").exit_code == 0
     begun(migrate, "Index them", INDEX + "\nALTER TABLE items ALTER COLUMN name SET NOT NULL;")
+    assert migrate("up").exit_code == 0
+
+
+def test_a_file_may_say_itself_why_and_that_is_recorded(migrate: Command, database: str):
+    begun(migrate, "Create items", ITEMS)
+    assert migrate("up").exit_code == 0
+    filled(database, "public", "public")
+    begun(migrate, "Index them", f"-- cloudlab: ignore LK05 because the table has a thousand rows\n{INDEX}")
+    assert "excused by the file, LK05: the table has" in migrate("up", "--dry-run").stdout
+    assert migrate("up").exit_code == 0
+    assert reasons(database)[-1] == ("002", "LK05: the table has a thousand rows")
+    begun(migrate, "Unique", "-- cloudlab: ignore LK05\nCREATE UNIQUE INDEX u ON items (id, name);")
+    assert isinstance(migrate("up").exception, MigrationError)
+
+
+def test_the_steps_of_an_online_operation_are_shown_with_their_locks(migrate: Command, database: str):
+    begun(migrate, "Create items", ITEMS)
+    assert migrate("up").exit_code == 0
+    filled(database, "public", "public")
+    path = begun(migrate, "Never NULL", "-- migrate:online set_not_null table=items column=name")
+    path.write_text(path.read_text().replace("-- migrate:up", "-- migrate:up transaction:false"))
+    shown = migrate("up", "--dry-run").stdout
+    assert "ACCESS EXCLUSIVE on public.items, for moments" in shown.replace('"', "")
     assert migrate("up").exit_code == 0

@@ -190,3 +190,15 @@ async def test_a_history_of_another_order_is_refused(database: str, plain, small
     outcomes = await fanout.up(database, plain.load(), SCHEMAS[:2])
     assert isinstance(outcomes[0].error, MigrationError)
     assert "002_price.sql is not applied, but the later 003 is" in str(outcomes[0].error)
+
+
+async def test_names_of_any_kind_and_more_than_one_connection_asks_for(database: str, plain):
+    names = ['Big "quoted"', "it's", "back\\slash", "ünïcode", *(f"t{number:03}" for number in range(220))]
+    files = plain.load()
+    first = await fanout.up(database, files, names, to=1)
+    assert not any(one.error for one in first)
+    assert {tuple(found) for found in versions(database).values()} == {("001",)}
+    assert versions(database).keys() == set(names)
+    again = await fanout.up(database, files, [*names, "new"])
+    assert [len(one.applied) for one in again] == [1] * len(names) + [2]
+    assert not any(one.applied for one in await fanout.up(database, files, names))

@@ -69,13 +69,19 @@ def case(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+_plain_schemas: dict[tuple[str, str], list[str]] = {}
+
+
 @pytest.fixture
 def wanted(each_postgres, case: str) -> list[str]:
-    """The schema as the plain statements make it, in a database of its own; how many rows there are is the same."""
-    with each_postgres.database() as name:
-        url = each_postgres.url(name)
-        make_shop(url, rows=300)
-        return plainly(url, CASES[case])
+    """The schema as the plain statements make it, in a database of its own; made once for each server."""
+    key = each_postgres.binaries.full_version, case
+    if key not in _plain_schemas:
+        with each_postgres.database() as name:
+            url = each_postgres.url(name)
+            make_shop(url, rows=300)
+            _plain_schemas[key] = plainly(url, CASES[case])
+    return _plain_schemas[key]
 
 
 async def test_under_load_no_client_fails_or_waits_and_the_schema_is_that_of_the_plain_statement(

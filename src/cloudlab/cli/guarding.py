@@ -4,11 +4,16 @@ Standard: §6.2 Zero-Downtime Migrations
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
 
-from cloudlab.errors import InvalidInput, MigrationError
+from cloudlab.errors import CloudLabError, InvalidInput, MigrationError
+from cloudlab.schema import online, online_operations
 from cloudlab.schema.files import Migration, Tree
+from cloudlab.schema.online_steps import Phase
+from cloudlab.schema.places import Target
 from cloudlab.schema.postgres import PLATFORM_SCHEMA, Reasons
 from cloudlab.schema.targets import TargetResult
 from cloudlab.standards import reading, safety
@@ -51,8 +56,21 @@ async def judge(plan: Sequence[TargetResult], brief_ms: int) -> list[Judged]:
         async with reading.connect(url) as conn:
             catalog = await reading.read_schema(conn, [first.schema, *_named(files)])
             sizes = await reading.read_sizes(conn, schemas)
-        judged.append(Judged(results, safety.judge(files, catalog, sizes, brief_ms / 1000)))
+        verdicts = safety.judge(files, catalog, sizes, brief_ms / 1000)
+        verdicts = [await _with_steps(one, first) if one.online else one for one in verdicts]
+        judged.append(Judged(results, safety.excused(verdicts, datetime.now(UTC).date())))
     return judged
+
+
+async def _with_steps(verdict: Verdict, target: Target) -> Verdict:
+    """Say what the steps of an online operation lock; nothing where its table is yet to be made."""
+    operation, phase = online_operations.read(verdict.online)
+    try:
+        steps = await online.plan(target.url, operation, schema=target.schema)
+    except CloudLabError:
+        return verdict
+    wanted = [step for step in steps if phase is not Phase.EXPAND or step.phase is Phase.EXPAND]
+    return replace(verdict, steps=tuple(f"{step.name}: {step.lock}" for step in wanted))
 
 
 _Key = tuple[str, object, tuple[str, ...]]
@@ -95,14 +113,13 @@ def allowed(judged: Sequence[Judged], unsafe: str | None) -> Reasons:
             "--brief MS lets through what is over sooner.",
             details="\n".join(_said(group, one) for group, one in dangerous),
         )
-    return {
-        one.migration.path: f"{', '.join(_rules(group.of(one.migration.version)))}: {(unsafe or '').strip()}"
-        for group, one in dangerous
-    }
-
-
-def _rules(verdicts: Sequence[Verdict]) -> list[str]:
-    return sorted({danger.rule.id for verdict in verdicts for danger in verdict.dangers})
+    reasons: dict[Path, list[str]] = {}
+    for group in judged:
+        for one in group.verdicts:
+            because = [*one.excused, *(f"{danger.rule.id}: {(unsafe or '').strip()}" for danger in one.dangers)]
+            if because:
+                reasons.setdefault(one.migration.path, []).extend(because)
+    return {path: "; ".join(dict.fromkeys(each)) for path, each in reasons.items()}
 
 
 def _said(group: Judged, one: Verdict) -> str:
@@ -140,6 +157,8 @@ def _as_dict(one: Verdict) -> dict[str, object]:
         ],
         "dangers": [{"rule": each.rule.id, "message": each.found.message} for each in one.dangers],
         "instead": list(one.instead),
+        "excused": list(one.excused),
+        "steps": list(one.steps),
     }
 
 
@@ -148,7 +167,9 @@ def commented(group: Judged, version: str) -> str:
     parts: list[str] = []
     for one in group.of(version):
         parts.append(f"-- line {one.line}: {one.what}")
+        parts += [f"--   {step}" for step in one.steps]
         parts += [f"-- {danger.rule.id}: {danger.found.message}" for danger in one.dangers]
-        parts += [f"-- safely: {line}" for line in one.instead]
-        parts.append(one.sql if one.sql.startswith("-- migrate:online") else f"{one.sql};")
+        parts += [f"-- excused by the file, {why}" for why in one.excused]
+        parts += [f"-- safely: {line}" for line in one.instead if one.dangers]
+        parts.append(one.sql if one.online else f"{one.sql};")
     return "\n".join(parts)

@@ -8,14 +8,15 @@ Standard: §6.2 Zero-Downtime Migrations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
 import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.schema.files import ONLINE, Migration, Section
-from cloudlab.standards import instead
+from cloudlab.standards import instead, suppressing
 from cloudlab.standards.catalog import Catalog, Place, Table
 from cloudlab.standards.facts import Fact, changes, fact
 from cloudlab.standards.folding import fold
@@ -33,6 +34,7 @@ from cloudlab.standards.rules import (
     lk14_attach_scans,
 )
 from cloudlab.standards.scripts import Script, Statement
+from cloudlab.standards.suppressing import Suppression
 from cloudlab.standards.trees import relations, tables
 
 _MODULES = (
@@ -50,6 +52,7 @@ _MODULES = (
 RULES: tuple[Rule, ...] = tuple(module.RULE for module in _MODULES)
 # All files that are about to run have one number: what one of them makes is in nobody's use in the next.
 _RUN = 1
+_ONLINE = "-- migrate:online "
 _MEGABYTE = 1e6
 # Of one process on a small machine with the table in memory, in MB a second; a disk is slower.
 _READ, _INDEXED, _REWRITTEN, _UPDATED = 400 * _MEGABYTE, 60 * _MEGABYTE, 60 * _MEGABYTE, 12 * _MEGABYTE
@@ -87,7 +90,11 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One statement that would run, what it touches, why it is refused, and the lines that do it without danger."""
+    """One statement that would run, what it touches, why it is refused, and the lines that do it without danger.
+
+    `excused` are rules and reasons of dangers that the file itself says are known; `steps` those of an online
+    operation, each with its lock.
+    """
 
     migration: Migration
     line: int
@@ -95,11 +102,18 @@ class Verdict:
     touched: tuple[Touched, ...] = ()
     dangers: tuple[Finding, ...] = ()
     instead: tuple[str, ...] = ()
+    excused: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+    @property
+    def online(self) -> str:
+        """The text of an online operation; empty for SQL."""
+        return self.sql.removeprefix(_ONLINE) if self.sql.startswith(_ONLINE) else ""
 
     @property
     def what(self) -> str:
         """The locks and the work, in words."""
-        if self.sql.startswith("-- migrate:online"):
+        if self.online:
             return "online: its locks are held for moments, in steps; `cloudlab online run … --dry-run` shows them"
         return "; ".join(map(str, self.touched)) or "nothing that others wait for"
 
@@ -132,6 +146,29 @@ def judge(
     return list(_Judge(catalog, sizes, brief_seconds).all(plan))
 
 
+def excused(verdicts: Sequence[Verdict], today: date) -> list[Verdict]:
+    """Leave out the dangers that a comment in their file excuses with a reason, as `cloudlab check` does."""
+    scripts = {one.migration.path: Script(str(one.migration.path), _text(one.migration)) for one in verdicts}
+    said = {path: list(suppressing.valid(script, today)) for path, script in scripts.items()}
+    return [_excused(one, said[one.migration.path]) if one.dangers else one for one in verdicts]
+
+
+def _text(migration: Migration) -> str:
+    return migration.path.read_text(encoding="utf-8-sig") if migration.path.exists() else ""
+
+
+def _excused(verdict: Verdict, said: Sequence[Suppression]) -> Verdict:
+    left: list[Finding] = []
+    reasons: list[str] = []
+    for danger in verdict.dangers:
+        why = next((one.reason for one in said if one.hides(danger)), None)
+        if why is None:
+            left.append(danger)
+        else:
+            reasons.append(f"{danger.rule.id}: {why}")
+    return replace(verdict, dangers=tuple(left), excused=tuple(reasons))
+
+
 class _Judge:
     def __init__(self, catalog: Catalog, sizes: Mapping[str, int], brief_seconds: float) -> None:
         self._catalog, self._sizes = catalog, sizes
@@ -146,7 +183,7 @@ class _Judge:
             earlier: list[Statement] = []
             for each in section.statements:
                 if each.words == (ONLINE,):
-                    yield Verdict(migration, each.line, f"-- migrate:online {each.text}")
+                    yield Verdict(migration, each.line, f"{_ONLINE}{each.text}")
                     continue
                 at = Place(str(migration.path), each.line)
                 for node in _nodes(each.text):

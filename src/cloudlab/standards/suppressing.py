@@ -97,6 +97,13 @@ def applied(
             yield _finding(UNUSED, f"there is no {_listed(suppression)} that it hides", suppression)
 
 
+def valid(script: Script, today: date) -> Iterator[Suppression]:
+    """Yield the comments of a script that say why and have not expired."""
+    for one in suppressions(script):
+        if _REASON.search(one.reason) and not (one.until and one.until < today):
+            yield one
+
+
 def suppressions(script: Script) -> Iterator[Suppression]:
     """Yield the comments of a script that hide findings."""
     if "cloudlab:" not in script.text:
