@@ -18,17 +18,27 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import sql
 
 from cloudlab.config import Config
-from cloudlab.errors import CloudLabError, CommitUnknown, Conflict, InvariantBroken, TimedOut, from_postgres
+from cloudlab.errors import CloudLabError, CommitUnknown, Conflict, TimedOut, from_postgres
 from cloudlab.postgres.pool import Pools, secure
 from cloudlab.postgres.wire import Connection
 from cloudlab.tenancy import fence, move_places, moves
-from cloudlab.tenancy.move_ends import Chase, Ends, clear_source, flip, hand_over, last_words, measure, open_target
+from cloudlab.tenancy.move_ends import (
+    Chase,
+    Ends,
+    clear_source,
+    flip,
+    hand_over,
+    last_words,
+    measure,
+    open_target,
+    rehearse,
+)
 from cloudlab.tenancy.move_log import Key, following
 from cloudlab.tenancy.move_rows import Applier, compare_range, copy_all, next_key
 from cloudlab.tenancy.move_tables import Table, compare
@@ -130,8 +140,8 @@ class Mover:
 
     @asynccontextmanager
     async def _only_one(self) -> AsyncGenerator[None]:
-        await self._be_alone()
         try:
+            await self._be_alone()
             yield
         finally:
             if self._alone and not self._alone.closed:
@@ -332,9 +342,12 @@ class Mover:
     ) -> None:
         ends, move = chase.ends, chase.ends.move
         if move.changes_shard:
-            await fence.readers_are_near(ends.source, move.tenant_id, deadline, patience)
+            await fence.readers_are_near(watcher, move.tenant_id, deadline, patience)
         compare(chase.tables, await ends.target_tables())
         await self._be_alone()
+        await rehearse(holder, ends.target, move)
+        mark = uuid4().hex
+        passed = chase.log.expect(mark)
         fenced = fence.fenced(
             holder,
             watcher,
@@ -342,12 +355,15 @@ class Mover:
             deadline,
             chase.keeping_up,
             catch_up=patience if move.changes_shard else None,
+            mark=mark,
         )
         async with self._pools.transaction(self._control) as control:
             await control.execute("SELECT /* move.cross */ 1 AS ready")
             async with fenced as holding:
                 self._at("fenced")
-                said = await self._flip(chase, suspects, holder)
+                await chase.complete(passed, _FENCED_MARK_SECONDS, suspects)
+                self._at("before the flip")
+                said = await flip(holder, move)
                 self._at("flipped")
                 await open_target(ends.target, move, *said)
             gap_ms = (time.monotonic() - holding.since) * 1000
@@ -357,19 +373,6 @@ class Mover:
         self._at("published")
         await hand_over(ends, move)
         await moves.record_checks(self._pools, self._control, move, self.progress.checked, gap_ms)
-
-    async def _flip(self, chase: Chase, suspects: dict[Table, set[Key]], holder: Connection) -> tuple[str, int]:
-        """Bring over the very last changes, and let the source say that the tenant has moved."""
-        move = chase.ends.move
-        async with holder.transaction():
-            if move.changes_shard:
-                await holder.execute("SELECT /* move.flip */ cloudlab.retire_sagas(%s)", [move.tenant_id])
-            await chase.apply_all(_FENCED_MARK_SECONDS)
-            if await chase.still_differ(suspects):
-                where = ", ".join(sorted(table.name for table in suspects))
-                raise InvariantBroken(f"source and target of {move.tenant_name} differ in {where}; nothing was flipped")
-            self._at("before the flip")
-            return await flip(holder, move)
 
     async def _go_forward(self, ends: Ends, move: Move) -> None:
         """Finish what was flipped: the target is opened and the directory told, however often."""
