@@ -40,6 +40,7 @@ from cloudlab.tenancy.moves import Move, Told
 from cloudlab.tenancy.moving import Moves
 from cloudlab.tenancy.replicas import Replicas
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
+from cloudlab.tenancy.warming import Warming
 from cloudlab.values import NO_CAUSE, Cause, Event, Stream
 
 T = TypeVar("T")
@@ -76,6 +77,7 @@ class Platform:
         self._routes: dict[str | UUID, Tenant] = {}
         self._combiners = combiners
         self._replicas = Replicas(pools)
+        self._warming = Warming(pools, config)
         self._limiter = Limiter(config.limits.pool_timeout_seconds)
         self._settings = SettingsBook(lambda tenant_id: tenants.find(pools, config, tenant_id))
 
@@ -120,6 +122,7 @@ class Platform:
             stores = Stores(cache, analytics, Keyring(keys))
             platform = cls(loaded, pools, stores, projections, doorbell, combiners, sagas)
             stack.push_async_callback(platform._settings.close)
+            stack.push_async_callback(platform._warming.close)
             yield platform
 
     async def create_tenant(

@@ -27,18 +27,8 @@ from cloudlab.config import Config
 from cloudlab.errors import CloudLabError, CommitUnknown, Conflict, TimedOut, from_postgres
 from cloudlab.postgres.pool import Pools, secure
 from cloudlab.postgres.wire import Connection
-from cloudlab.tenancy import fence, move_places, moves
-from cloudlab.tenancy.move_ends import (
-    Chase,
-    Ends,
-    clear_source,
-    flip,
-    hand_over,
-    last_words,
-    measure,
-    open_target,
-    rehearse,
-)
+from cloudlab.tenancy import fence, move_ends, move_places, moves
+from cloudlab.tenancy.move_ends import Chase, Ends
 from cloudlab.tenancy.move_log import Key, following
 from cloudlab.tenancy.move_rows import Applier, compare_range, copy_all, next_key
 from cloudlab.tenancy.move_tables import Table, compare
@@ -120,6 +110,7 @@ class Mover:
             async with Ends(self._url(move.source), self._url(move.target), move) as ends:
                 if move.state not in BEFORE_FLIP or await _has_flipped(ends.source, move):
                     raise Conflict("the move has passed the point of no return", hint="Run it again: it goes forward.")
+                await move_ends.announce(ends.source, move, leaving=False)
                 await move_places.drop_replication(ends.source, move)
                 self._at("aborting: log dropped")
                 await ends.clear_target()
@@ -134,7 +125,7 @@ class Mover:
         deleted = 0
         async with self._only_one():
             for move in await moves.find(self._pools, self._control, self._tenant_id, (MoveState.GRACE,)):
-                deleted += await clear_source(self._url(move.source), move)
+                deleted += await move_ends.clear_source(self._url(move.source), move)
                 await moves.advance(self._pools, self._control, move, MoveState.FINISHED)
         return deleted
 
@@ -235,7 +226,7 @@ class Mover:
             await move_places.make_months(ends.source, ends.target)
         await move_places.publish_changes(ends.source, move, tables)
         self._at("preparing: log kept")
-        rows, size = await measure(ends, tables)
+        rows, size = await move_ends.measure(ends, tables)
         await moves.record_size(self._pools, self._control, move, rows, size)
         await moves.advance(self._pools, self._control, move, MoveState.COPYING)
 
@@ -269,6 +260,8 @@ class Mover:
         async with following(self._url(move.source), slot, f"{slot},{slot}_events", known) as log:
             chase = Chase(ends, route, tables, log, Applier(route, tables))
             await chase.applier.warm(ends.source, ends.target)
+            if move.changes_shard:
+                await move_ends.announce(ends.source, move, leaving=True)
             await self._catch_up(chase, move)
             self._at("following: caught up")
             suspects = await self._verify(chase)
@@ -345,7 +338,7 @@ class Mover:
             await fence.readers_are_near(watcher, move.tenant_id, deadline, patience)
         compare(chase.tables, await ends.target_tables())
         await self._be_alone()
-        await rehearse(holder, ends.target, move)
+        await move_ends.rehearse(holder, ends.target, move)
         mark = uuid4().hex
         passed = chase.log.expect(mark)
         fenced = fence.fenced(
@@ -363,25 +356,25 @@ class Mover:
                 self._at("fenced")
                 await chase.complete(passed, _FENCED_MARK_SECONDS, suspects)
                 self._at("before the flip")
-                said = await flip(holder, move)
+                said = await move_ends.flip(holder, move)
                 self._at("flipped")
-                await open_target(ends.target, move, *said)
+                await move_ends.open_target(ends.target, move, *said)
             gap_ms = (time.monotonic() - holding.since) * 1000
             # The directory is a hint: whoever comes to the source is told the way there.
             self._at("opened")
             moves.queue_publish(control, move)
         self._at("published")
-        await hand_over(ends, move)
+        await move_ends.hand_over(ends, move)
         await moves.record_checks(self._pools, self._control, move, self.progress.checked, gap_ms)
 
     async def _go_forward(self, ends: Ends, move: Move) -> None:
         """Finish what was flipped: the target is opened and the directory told, however often."""
         await moves.advance(self._pools, self._control, move, MoveState.FLIPPED)
-        await open_target(ends.target, move, *await last_words(ends.source, move))
+        await move_ends.open_target(ends.target, move, *await move_ends.last_words(ends.source, move))
         self._at("opened")
         async with self._pools.transaction(self._control) as control:
             moves.queue_publish(control, move)
-        await hand_over(ends, move)
+        await move_ends.hand_over(ends, move)
 
     async def _settle(self, ends: Ends, move: Move) -> None:
         """Drop what the move needed; the rows of the source stay for a while, as a tombstone that can be read."""

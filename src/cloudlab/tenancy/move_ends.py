@@ -261,6 +261,14 @@ def _flipping(holder: Connection, move: Move) -> list[Command]:
     return [*retired, command(holder, flipping, params)]
 
 
+async def announce(source: Connection, move: Move, *, leaving: bool) -> None:
+    """Let the source tell the tenant's clients that it is about to move, so that they get ready; or no more."""
+    await source.execute(
+        "UPDATE /* move_ends.announce */ cloudlab.tenant_local SET leaving_for = %s WHERE tenant_id = %s",
+        [f"{move.target} {move.target_schema}" if leaving else None, move.tenant_id],
+    )
+
+
 async def rehearse(holder: Connection, target: Connection, move: Move) -> None:
     """Flip and open and take it back, so that in the fence nobody waits for functions to be read and planned."""
     await exchange(holder, [Command(b"BEGIN"), *_flipping(holder, move), Command(b"ROLLBACK")])
