@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import subprocess
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,9 +68,11 @@ def test_a_shard_is_drained_with_a_bar_and_filled_again(home: Path):
     assert {(step["source"], step["target"]) for step in plan} == {(WEST, EAST)}
     assert held(home) == {EAST: 0, WEST: TENANTS}
     assert "nowhere" in said(home, "shard", "drain", "nowhere", code=2)["error"]["message"]
-    assert with_a_terminal(home, "shard", "drain", WEST) >= {"tenants", "100%"}
+    bar = with_a_terminal(home, "shard", "drain", WEST)
+    assert "tenants" in bar
+    assert "100%" in bar
     assert held(home) == {EAST: TENANTS, WEST: 0}
-    assert [shard["is_active"] for shard in said(home, "shard", "list")] == [True, False]
+    assert [shard["is_active"] for shard in said(home, "shard", "list")] == [False, True]
     assert said(home, "shard", "drain", WEST) == []
     assert said(home, "shard", "rebalance", "--plan") == []
     assert cloudlab(home, "shard", "activate", WEST).returncode == 0
@@ -80,8 +83,8 @@ def test_a_shard_is_drained_with_a_bar_and_filled_again(home: Path):
     assert held(home) == {EAST: TENANTS - half, WEST: half}
 
 
-def with_a_terminal(folder: Path, *arguments: str) -> set[str]:
-    """Run a command whose standard error is a terminal; return the words it wrote there."""
+def with_a_terminal(folder: Path, *arguments: str) -> str:
+    """Run a command whose standard error is a terminal; return what it wrote there."""
     ours, theirs = pty.openpty()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDLAB_")}
     with subprocess.Popen(
@@ -100,7 +103,7 @@ def with_a_terminal(folder: Path, *arguments: str) -> set[str]:
                 break
         assert process.wait() == 0, written.decode()
     os.close(ours)
-    return set(written.decode().split())
+    return written.decode()
 
 
 def test_a_query_goes_everywhere_and_names_who_does_not_answer(home: Path, config: Config):
@@ -128,7 +131,7 @@ def test_a_tenant_is_planned_moved_and_finished(home: Path):
 
 
 def test_domains_are_claimed_and_found_and_dropped_tenants_deleted(home: Path):
-    key = {"CLOUDLAB_MASTER_KEY": "11" * 32}
+    key = {"CLOUDLAB_MASTER_KEY": b64encode(b"1" * 32).decode()}
     assert cloudlab(home, "tenant", "claim", "t1", "acme.example", **key).returncode == 0
     assert cloudlab(home, "tenant", "claim", "t2", "acme.example", **key).returncode != 0
     found = cloudlab(home, "tenant", "find", "--domain", "ada@acme.example", "--json", **key)
