@@ -14,7 +14,20 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NAMES = {"orders", "events", "projections", "sagas", "sessions", "pages", "cache", "check", "stack"}
+NAMES = {"orders", "events", "projections", "sagas", "sessions", "tenancy", "moves", "pages", "cache", "check", "stack"}
+NAMES |= {"migrations"}
+    "orders",
+    "events",
+    "projections",
+    "sagas",
+    "sessions",
+    "tenancy",
+    "moves",
+    "pages",
+    "cache",
+    "check",
+    "stack",
+} | {"migrations"}
 
 
 @pytest.fixture
