@@ -16,18 +16,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NAMES = {"orders", "events", "projections", "sagas", "sessions", "tenancy", "moves", "pages", "cache", "check", "stack"}
 NAMES |= {"migrations"}
-    "orders",
-    "events",
-    "projections",
-    "sagas",
-    "sessions",
-    "tenancy",
-    "moves",
-    "pages",
-    "cache",
-    "check",
-    "stack",
-} | {"migrations"}
 
 
 @pytest.fixture
