@@ -1,6 +1,6 @@
 """A table is divided by hash of the tenant under load, and what was unique stays so.
 
-Standard: §7.1 Hash Partitioning
+Standard: §7.1 Hash-Based Partitioning
 """
 
 import threading
