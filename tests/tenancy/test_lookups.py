@@ -12,7 +12,8 @@ from cloudlab.config import Config
 from cloudlab.errors import Duplicate, InvalidInput
 from cloudlab.platform import Platform
 from cloudlab.shop import readmodels
-from cloudlab.tenancy.lookups import domain_of, order_lookup
+from cloudlab.shop.lookups import order_lookup
+from cloudlab.tenancy.lookups import domain_of
 from cloudlab.tenancy.tenants import Tenant
 from fixtures.moving import catch_up, fill, move
 

@@ -2,7 +2,7 @@
 
 The control database stands in one region and tenants in several, so it holds digests under a key of the installation
 (HMAC-SHA-256, 16 bytes), and nothing that can be read. A domain is claimed; order numbers are entered by a projection
-(`order_lookup`), for installations that want them found at once. Without it every shard is asked.
+(`shop.lookups`), for installations that want them found at once. Without it every shard is asked.
 
 After a rotation of the master keys a look-up works as long as the old key is configured; claim and rebuild before it
 is taken away.
@@ -18,10 +18,8 @@ from uuid import UUID
 from cloudlab.config import Config
 from cloudlab.crypto import Keyring
 from cloudlab.errors import Duplicate, InvalidInput
-from cloudlab.events.projections import Projection, Stores
 from cloudlab.postgres.pool import Pools
 from cloudlab.tenancy import across
-from cloudlab.values import Event
 
 _DOMAIN: Final = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
 _WHOSE: Final = """
@@ -47,7 +45,8 @@ def domain_of(text: str) -> str:
     return name
 
 
-def _digests(keyring: Keyring, kind: str, text: str) -> dict[int, bytes]:
+def digests_of(keyring: Keyring, kind: str, text: str) -> dict[int, bytes]:
+    """Return what a text is kept as, by version of the master key; ConfigError for a domain when there is none."""
     if kind == "domain":
         _ = keyring.newest  # without a master key there is nothing to digest with, and the error says so
     return keyring.digests(text, ("lookup", kind))
@@ -62,7 +61,7 @@ async def claim_domain(pools: Pools, config: Config, keyring: Keyring, tenant_id
         Duplicate: It belongs to another tenant.
         InvalidInput: It is no domain.
     """
-    digests = _digests(keyring, "domain", domain_of(domain))
+    digests = digests_of(keyring, "domain", domain_of(domain))
     async with pools.transaction(config.control.owner_url) as control:
         await control.execute(
             "SELECT /* lookups.claim */ pg_advisory_xact_lock(20547, hashtext(%(domain)s))", domain=domain_of(domain)
@@ -72,7 +71,7 @@ async def claim_domain(pools: Pools, config: Config, keyring: Keyring, tenant_id
             SELECT /* lookups.claim */ l.tenant_id FROM cloudlab.tenant_lookups AS l
             WHERE l.kind = 'domain' AND l.lookup_digest = ANY (%(digests)s::bytea[])
             """,
-            digests=_hex(digests.values()),
+            digests=as_hex(digests.values()),
         )
         if any(row[0] != tenant_id for row in found.tuples()):
             raise Duplicate(f"the domain {domain_of(domain)} belongs to another tenant")
@@ -81,7 +80,7 @@ async def claim_domain(pools: Pools, config: Config, keyring: Keyring, tenant_id
             INSERT /* lookups.claim */ INTO cloudlab.tenant_lookups (kind, lookup_digest, tenant_id)
             VALUES ('domain', %(digest)s::bytea, %(tenant_id)s::uuid) ON CONFLICT DO NOTHING
             """,
-            digest=_hex([digests[keyring.newest]])[0],
+            digest=as_hex([digests[keyring.newest]])[0],
             tenant_id=tenant_id,
         )
 
@@ -94,7 +93,7 @@ async def release_domain(pools: Pools, config: Config, keyring: Keyring, tenant_
             DELETE /* lookups.release */ FROM cloudlab.tenant_lookups
             WHERE kind = 'domain' AND lookup_digest = ANY (%(digests)s::bytea[]) AND tenant_id = %(tenant_id)s::uuid
             """,
-            digests=_hex(_digests(keyring, "domain", domain_of(domain)).values()),
+            digests=as_hex(digests_of(keyring, "domain", domain_of(domain)).values()),
             tenant_id=tenant_id,
         )
         return gone.row_count > 0
@@ -121,7 +120,7 @@ async def find(
             WHERE l.kind = %(kind)s AND l.lookup_digest = ANY (%(digests)s::bytea[]) ORDER BY l.tenant_id
             """,
             kind=kind,
-            digests=_hex(_digests(keyring, kind, text).values()),
+            digests=as_hex(digests_of(keyring, kind, text).values()),
         )
         known = [row[0] for row in found.tuples()]
     return known or (await _ask_shards(config, text) if kind == "order" else [])
@@ -135,31 +134,6 @@ async def _ask_shards(config: Config, order_number: str) -> list[UUID]:
     return sorted({UUID(str(row[0])) for answer in answers for row in answer.rows})
 
 
-def _hex(digests: Iterable[bytes]) -> list[str]:
+def as_hex(digests: Iterable[bytes]) -> list[str]:
+    """Return digests as PostgreSQL reads them in an array."""
     return [f"\\x{digest.hex()}" for digest in digests]
-
-
-def order_lookup(config: Config) -> Projection:
-    """Return the projection that enters every order number, for `Platform.open(projections=...)` of a worker.
-
-    One row of about a hundred bytes for each order, in batches; it lags while the control database is away, and
-    orders go on. Cost: one connection for each batch.
-    """
-
-    async def apply(stores: Stores, events: Sequence[Event]) -> None:
-        newest = stores.keyring.newest
-        numbers = [(event.tenant_id, str(event.event_data["order_number"])) for event in events]
-        async with Pools(config.limits) as pools, pools.transaction(config.control.owner_url) as control:
-            control.queue(
-                """
-                INSERT /* lookups.order_lookup */ INTO cloudlab.tenant_lookups (kind, lookup_digest, tenant_id)
-                SELECT 'order', n.digest, n.tenant_id
-                FROM unnest(%(digests)s::bytea[], %(tenants)s::uuid[]) AS n (digest, tenant_id)
-                JOIN cloudlab.tenants AS t ON t.tenant_id = n.tenant_id
-                ON CONFLICT DO NOTHING
-                """,
-                digests=_hex(_digests(stores.keyring, "order", number)[newest] for _, number in numbers),
-                tenants=[tenant_id for tenant_id, _ in numbers],
-            )
-
-    return Projection("order_lookup", frozenset({"OrderPlaced"}), apply)
