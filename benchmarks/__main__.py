@@ -35,12 +35,13 @@ from benchmarks import (
     sagas,
     sessions,
     stack,
+    tenancy,
 )
 from benchmarks.measure import Pace, Row
 
 ALL: dict[str, ModuleType] = {
     module.NAME: module
-    for module in (orders, events, projections, sagas, sessions, moves, pages, cache, check, stack, migrations)
+    for module in (orders, events, projections, sagas, sessions, tenancy, moves, pages, cache, check, stack, migrations)
 }
 
 

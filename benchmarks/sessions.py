@@ -1,4 +1,4 @@
-"""Sessions: what binding a transaction to a tenant costs, and what its row-level security costs each read."""
+"""Sessions: what binding a transaction to a tenant costs."""
 
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -26,14 +26,13 @@ from cloudlab.postgres.pool import Pools
 NAME = "sessions"
 METHOD = (
     "transactions/s of one point read by primary key through platform.session; floors: BEGIN, the read, COMMIT by the "
-    "same client without a tenant (superuser, explicit predicate), and psycopg's own transaction with set_config; RLS: "
-    "the same read by pgbench with policy (cloudlab_app) and without (superuser)"
+    "same client without a tenant (superuser, explicit predicate), and psycopg's own transaction with set_config"
 )
-_POINT: LiteralString = """
+POINT: LiteralString = """
     SELECT sku, name, price FROM shop.products
     WHERE tenant_id = %(tenant_id)s::uuid AND product_id = %(product_id)s::uuid
 """
-_PAGE: LiteralString = """
+PAGE: LiteralString = """
     SELECT sku, name, price FROM shop.products
     WHERE tenant_id = %(tenant_id)s::uuid AND sku > 'SKU-' || %(number)s ORDER BY sku LIMIT 20
 """
@@ -54,7 +53,7 @@ def in_session(platform: Platform, lab: Lab) -> Call:
 
     async def read() -> None:
         async with platform.session(lab.tenant) as s:
-            await s.fetch_one(_price, _POINT, **_drawn(lab))
+            await s.fetch_one(_price, POINT, **_drawn(lab))
 
     return read
 
@@ -64,7 +63,7 @@ def bare(pools: Pools, url: str, lab: Lab) -> Call:
 
     async def read() -> None:
         async with pools.transaction(url) as transaction:
-            (_,) = (await transaction.execute(_POINT, **_drawn(lab))).rows(_price)
+            (_,) = (await transaction.execute(POINT, **_drawn(lab))).rows(_price)
 
     return read
 
@@ -76,7 +75,7 @@ def plain(pool: AsyncConnectionPool[AsyncConnection[TupleRow]], lab: Lab) -> Cal
     async def read() -> None:
         async with pool.connection() as connection, connection.transaction():
             await connection.execute("SELECT set_config('app.current_tenant_id', %s, true)", [tenant])
-            cursor = await connection.execute(_POINT, _drawn(lab))
+            cursor = await connection.execute(POINT, _drawn(lab))
             (_,) = await cursor.fetchall()
 
     return read
@@ -102,19 +101,16 @@ async def _clients(lab: Lab, callers: int, host: Path | None = None) -> AsyncGen
 
 
 async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
-    """Measure the session, its round trips, and row-level security alone."""
+    """Measure the session; its round trips and row-level security alone are measured by `tenancy`."""
     for callers in pace.callers(1, 16):
         async with _clients(lab, callers) as calls:
             samples = await interleave(pace, **{name: Callers(lab, callers, call) for name, call in calls.items()})
         for floor, name in (("bare", "a bare transaction of the same client"), ("plain", "psycopg with set_config")):
             yield compare(NAME, f"session against {name}, callers: {callers}", samples, figure="session", floor=floor)
-    for row in await _round_trips(lab):
-        yield row
-    yield await _policy(lab, pace, "point read", _POINT)
-    yield await _policy(lab, pace, "page of 20 rows", _PAGE)
 
 
-async def _round_trips(lab: Lab) -> list[Row]:
+async def round_trips(lab: Lab, benchmark: str) -> list[Row]:
+    """Count how often a session and its floors speak to the server."""
     counts: dict[str, Spread] = {}
     async with counting(lab.urls.app_url, lab.folder) as counter, _clients(lab, 1, lab.folder) as calls:
         for name, call in calls.items():
@@ -127,7 +123,7 @@ async def _round_trips(lab: Lab) -> list[Row]:
     detail = "counted by a relay on the socket: each time the client speaks after the server did"
     return [
         Row(
-            NAME,
+            benchmark,
             f"round trips of a session against {name}",
             "",
             counts["session"],
@@ -140,7 +136,7 @@ async def _round_trips(lab: Lab) -> list[Row]:
     ]
 
 
-async def _policy(lab: Lab, pace: Pace, name: str, query: LiteralString) -> Row:
+async def policy(lab: Lab, pace: Pace, benchmark: str, name: str, query: LiteralString, target: Target) -> Row:
     """Send the same statement as a login that the policies bind and as one that they do not."""
     tenant = str(lab.tenant.tenant_id)
     names = {"tenant_id": f"'{tenant}'", "product_id": "#product", "number": ":product"}
@@ -152,12 +148,12 @@ async def _policy(lab: Lab, pace: Pace, name: str, query: LiteralString) -> Row:
         none=Load(lab, script, settings=inside, url=lab.superuser_url),
     )
     row = compare(
-        NAME,
+        benchmark,
         f"{name} with policy against none, by pgbench",
         samples,
         figure="policy",
         floor="none",
-        target=Target("≥", 1 / 1.1),
+        target=target,
     )
     buffers = [_buffers(url, tenant, query) for url in (lab.urls.app_url, lab.superuser_url)]
     return replace(row, detail=f"{row.detail}; buffers {buffers[0]} with policy, {buffers[1]} without")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, LiteralString, cast
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
@@ -77,6 +78,18 @@ class Analytics:
         client = await self._connected()
         result = await self._run(lambda: client.query(query, parameters=given))
         return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+
+    async def forget_tenant(self, tenant_id: UUID) -> None:
+        """Delete a tenant's rows from every table that has a `tenant_id`. May be repeated; does not look for copies."""
+        found = await self.query(
+            "SELECT table FROM system.columns WHERE database = {database:String} AND name = 'tenant_id'",
+            {"database": self._database},
+        )
+        for row in found:
+            await self._command(
+                "DELETE FROM {table:Identifier} WHERE tenant_id = {tenant:UUID}",
+                {"table": row["table"], "tenant": str(tenant_id)},
+            )
 
     async def shadow(self, name: str, tables: Sequence[str]) -> tuple["Analytics", bool]:
         """Return a second database with empty tables like these, and whether it had to be made.

@@ -142,6 +142,10 @@ class Keyring:
             )
         return max(self._keys)
 
+    def digests(self, text: str, purpose: tuple[str, ...]) -> dict[int, bytes]:
+        """Return the blind index of a text under each master key: whoever looks it up asks for all of them."""
+        return {version: blind_index(derived(key, purpose), text) for version, key in self._keys.items()}
+
     def wrap(self, key: bytes, context: tuple[str, ...]) -> bytes:
         """Seal a key with the newest master key."""
         return seal(self._keys[self.newest], key, context)

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -33,13 +32,15 @@ from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.running import Sagas
 from cloudlab.sagas.waiting import waker
 from cloudlab.session import Scope, Session, open_session
-from cloudlab.tenancy import lifecycle, tenants
-from cloudlab.tenancy.export import export
+from cloudlab.tenancy import tenants
 from cloudlab.tenancy.limiter import Limiter, SettingsBook, limited
 from cloudlab.tenancy.moves import Move, Told
 from cloudlab.tenancy.moving import Moves
+from cloudlab.tenancy.purging import Purges
 from cloudlab.tenancy.replicas import Replicas
-from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
+from cloudlab.tenancy.tenants import Tenant, shard_config
+from cloudlab.tenancy.verbs import TenantVerbs
+from cloudlab.tenancy.warming import Warming
 from cloudlab.values import NO_CAUSE, Cause, Event, Stream
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ Result = TypeVar("Result")
 _ATTEMPTS = 5
 
 
-class Platform:
+class Platform(TenantVerbs):
     """A whole installation, as one process holds it: pools, cache, analytics, and the directory's answers."""
 
     def __init__(
@@ -69,6 +70,7 @@ class Platform:
         self.readers = Readers(config, pools, stores, [*projections, wakes] if wakes else projections)
         self.sagas = Sagas(config, pools, self, sagas)
         self.moves = Moves(config, pools)
+        self.purges = Purges(config, pools, stores.cache, stores.analytics)
         self._pools = pools
         self._doorbell = doorbell
         self._inline = tuple(item for item in projections if isinstance(item, InlineProjection))
@@ -76,6 +78,7 @@ class Platform:
         self._routes: dict[str | UUID, Tenant] = {}
         self._combiners = combiners
         self._replicas = Replicas(pools)
+        self._warming = Warming(pools, config)
         self._limiter = Limiter(config.limits.pool_timeout_seconds)
         self._settings = SettingsBook(lambda tenant_id: tenants.find(pools, config, tenant_id))
 
@@ -120,55 +123,8 @@ class Platform:
             stores = Stores(cache, analytics, Keyring(keys))
             platform = cls(loaded, pools, stores, projections, doorbell, combiners, sagas)
             stack.push_async_callback(platform._settings.close)
+            stack.push_async_callback(platform._warming.close)
             yield platform
-
-    async def create_tenant(
-        self, name: str, *, region: str | None = None, placement: Placement | str = Placement.ROW
-    ) -> Tenant:
-        """Create a tenant; see `tenancy.tenants.create` for its rules. A half-made one of that name is finished."""
-        return await tenants.create(self._pools, self.config, name, region=region, placement=placement)
-
-    async def suspend_tenant(self, tenant: Tenant) -> Tenant:
-        """Refuse every new session of a tenant, in every process; see `tenancy.lifecycle.suspend`."""
-        return self._learnt(await lifecycle.suspend(self._pools, self.config, tenant.tenant_id))
-
-    async def resume_tenant(self, tenant: Tenant) -> Tenant:
-        """Serve a suspended or dropped tenant again; see `tenancy.lifecycle.resume`."""
-        return self._learnt(await lifecycle.resume(self._pools, self.config, tenant.tenant_id))
-
-    async def rename_tenant(self, tenant: Tenant, new_name: str) -> Tenant:
-        """Give a tenant another name; see `tenancy.lifecycle.rename`."""
-        self.forget(tenant)
-        return self._learnt(await lifecycle.rename(self._pools, self.config, tenant.tenant_id, new_name))
-
-    async def drop_tenant(self, tenant: Tenant, *, grace: timedelta = timedelta(days=30)) -> Tenant:
-        """Stop serving a tenant; its data may be deleted after the grace; see `tenancy.lifecycle.drop`."""
-        return self._learnt(await lifecycle.drop(self._pools, self.config, tenant.tenant_id, grace=grace))
-
-    async def change_settings(self, tenant: Tenant, **changes: object) -> Tenant:
-        """Change settings of a tenant, those of `TenantSettings`; None takes one back to its default."""
-        found = await lifecycle.change_settings(self._pools, self.config, tenant.tenant_id, changes)
-        return self._learnt(found)
-
-    async def finish_tenants(self) -> int:
-        """Carry out what verbs on tenants have intended and were kept from; return on how many tenants."""
-        return len([self._learnt(tenant) for tenant in await lifecycle.finish_all(self._pools, self.config)])
-
-    def last_write(self, tenant: Tenant) -> str | None:
-        """Return what another process passes as `after` to read what this one has written; None when it has not.
-
-        Only shards with a `replica_url` are told of.
-        """
-        return self._replicas.last_write(tenant.tenant_id)
-
-    async def export_tenant(self, tenant: Tenant, folder: Path) -> dict[str, int]:
-        """Write all of a tenant into a new folder, suspended or not; see `tenancy.export.export`."""
-        return await export(shard_config(self.config, tenant.shard), tenant, folder)
-
-    def _learnt(self, tenant: Tenant) -> Tenant:
-        self._settings.note(tenant)
-        self._routes[tenant.tenant_id] = self._routes[tenant.tenant_name] = tenant
-        return tenant
 
     async def move_tenant(
         self,
@@ -187,25 +143,6 @@ class Platform:
             )  # fmt: skip
         finally:
             self.forget(tenant)
-
-    async def tenant(self, name: str | UUID) -> Tenant:
-        """Return a tenant by name or id, from this process's memory when it was asked for before.
-
-        Raises:
-            NotFound: There is no such tenant.
-        """
-        if name not in self._routes:
-            self._learnt(await tenants.find(self._pools, self.config, name))
-        return self._routes[name]
-
-    async def tenants(self) -> list[Tenant]:
-        """Return all tenants by name."""
-        return await tenants.list_all(self._pools, self.config)
-
-    def forget(self, tenant: Tenant) -> None:
-        """Ask the directory again the next time this tenant is looked up."""
-        self._routes.pop(tenant.tenant_id, None)
-        self._routes.pop(tenant.tenant_name, None)
 
     @asynccontextmanager
     async def session(

@@ -146,14 +146,15 @@ class Worker:
             await asyncio.sleep(_ARCHIVE_EVERY_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311  jitter
 
     async def _keep_tenants(self) -> None:
-        """Finish what others were kept from: verbs on tenants, moves behind their flip, sources after their grace."""
+        """Finish what others were kept from: verbs on tenants, moves behind their flip, what is kept no longer."""
         grace = timedelta(hours=self._platform.config.housekeeping.move_grace_hours)
         while True:
             try:
                 finished = await self._platform.finish_tenants()
                 moved = await self._platform.moves.carry_on(grace=grace)
-                if finished or moved:
-                    log.info("tenants looked after", extra={"verbs": finished, "moves": moved})
+                purged = await self._platform.purges.carry_on()
+                if finished or moved or purged:
+                    log.info("tenants looked after", extra={"verbs": finished, "moves": moved, "purged": purged})
             except CloudLabError as error:
                 log.warning("tenants not looked after", extra={"error": repr(error)})
             await asyncio.sleep(_TENANTS_EVERY_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311  jitter

@@ -21,6 +21,7 @@ NAMES = {
     "sagas",
     "sessions",
     "moves",
+    "tenancy",
     "pages",
     "cache",
     "check",

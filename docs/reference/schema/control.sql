@@ -263,7 +263,7 @@ CREATE TABLE cloudlab.placements (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_placements_epoch_positive CHECK ((epoch > 0)),
     CONSTRAINT chk_placements_placement CHECK (((placement)::text = ANY ((ARRAY['row'::character varying, 'schema'::character varying, 'database'::character varying])::text[]))),
-    CONSTRAINT chk_placements_state CHECK (((state)::text = ANY ((ARRAY['creating'::character varying, 'open'::character varying])::text[])))
+    CONSTRAINT chk_placements_state CHECK (((state)::text = ANY ((ARRAY['creating'::character varying, 'open'::character varying, 'dropping'::character varying])::text[])))
 );
 
 --
@@ -294,7 +294,7 @@ COMMENT ON COLUMN cloudlab.placements.placement IS 'How it lives there: row of s
 -- Name: COLUMN placements.state; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.placements.state IS 'creating until the shard is ready, then open';
+COMMENT ON COLUMN cloudlab.placements.state IS 'creating until the shard is ready, then open; dropping from the moment its deletion cannot be taken back';
 
 --
 -- Name: COLUMN placements.epoch; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -313,6 +313,61 @@ COMMENT ON COLUMN cloudlab.placements.created_at IS 'When the tenant was placed'
 --
 
 COMMENT ON COLUMN cloudlab.placements.updated_at IS 'When this row last changed';
+
+--
+-- Name: purges; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.purges (
+    tenant_id uuid NOT NULL,
+    tenant_name character varying(255) NOT NULL,
+    shard_name character varying(63) NOT NULL,
+    deleted_count bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone
+);
+
+--
+-- Name: TABLE purges; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.purges IS 'Dropped tenants whose data is being deleted, or was';
+
+--
+-- Name: COLUMN purges.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.purges.tenant_id IS 'The tenant';
+
+--
+-- Name: COLUMN purges.tenant_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.purges.tenant_name IS 'What it was called';
+
+--
+-- Name: COLUMN purges.shard_name; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.purges.shard_name IS 'Shard that held it at the end';
+
+--
+-- Name: COLUMN purges.deleted_count; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.purges.deleted_count IS 'Rows deleted one by one so far; those of a schema that was dropped whole are not counted';
+
+--
+-- Name: COLUMN purges.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.purges.created_at IS 'When the deletion began; from then on nothing brings the tenant back';
+
+--
+-- Name: COLUMN purges.finished_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.purges.finished_at IS 'When nothing was left';
 
 --
 -- Name: schema_migrations; Type: TABLE; Schema: cloudlab; Owner: -
@@ -435,6 +490,49 @@ COMMENT ON COLUMN cloudlab.shards.created_at IS 'When the shard was added';
 COMMENT ON COLUMN cloudlab.shards.updated_at IS 'When this row last changed';
 
 --
+-- Name: tenant_lookups; Type: TABLE; Schema: cloudlab; Owner: -
+--
+
+CREATE TABLE cloudlab.tenant_lookups (
+    kind character varying(20) NOT NULL,
+    lookup_digest bytea NOT NULL,
+    tenant_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_tenant_lookups_digest_length CHECK ((octet_length(lookup_digest) = 16)),
+    CONSTRAINT chk_tenant_lookups_kind CHECK (((kind)::text = ANY ((ARRAY['domain'::character varying, 'order'::character varying])::text[])))
+);
+
+--
+-- Name: TABLE tenant_lookups; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON TABLE cloudlab.tenant_lookups IS 'Which tenants a domain or an order number belongs to';
+
+--
+-- Name: COLUMN tenant_lookups.kind; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_lookups.kind IS 'What is looked up: domain or order';
+
+--
+-- Name: COLUMN tenant_lookups.lookup_digest; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_lookups.lookup_digest IS 'HMAC of the domain or number under a key of the installation, first 16 bytes';
+
+--
+-- Name: COLUMN tenant_lookups.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_lookups.tenant_id IS 'The tenant that has it';
+
+--
+-- Name: COLUMN tenant_lookups.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_lookups.created_at IS 'When it was entered';
+
+--
 -- Name: tenants; Type: TABLE; Schema: cloudlab; Owner: -
 --
 
@@ -537,6 +635,13 @@ ALTER TABLE ONLY cloudlab.placements
     ADD CONSTRAINT pk_placements PRIMARY KEY (tenant_id);
 
 --
+-- Name: purges pk_purges; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.purges
+    ADD CONSTRAINT pk_purges PRIMARY KEY (tenant_id);
+
+--
 -- Name: schema_migrations pk_schema_migrations; Type: CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -549,6 +654,13 @@ ALTER TABLE ONLY cloudlab.schema_migrations
 
 ALTER TABLE ONLY cloudlab.shards
     ADD CONSTRAINT pk_shards PRIMARY KEY (shard_id);
+
+--
+-- Name: tenant_lookups pk_tenant_lookups; Type: CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.tenant_lookups
+    ADD CONSTRAINT pk_tenant_lookups PRIMARY KEY (kind, lookup_digest, tenant_id);
 
 --
 -- Name: tenants pk_tenants; Type: CONSTRAINT; Schema: cloudlab; Owner: -
@@ -596,10 +708,22 @@ CREATE INDEX idx_moves_tenant_id ON cloudlab.moves USING btree (tenant_id, creat
 CREATE INDEX idx_placements_shard_id ON cloudlab.placements USING btree (shard_id);
 
 --
+-- Name: idx_tenant_lookups_tenant_id; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE INDEX idx_tenant_lookups_tenant_id ON cloudlab.tenant_lookups USING btree (tenant_id);
+
+--
 -- Name: uq_moves_tenant_id_under_way; Type: INDEX; Schema: cloudlab; Owner: -
 --
 
 CREATE UNIQUE INDEX uq_moves_tenant_id_under_way ON cloudlab.moves USING btree (tenant_id) WHERE ((state)::text = ANY ((ARRAY['planned'::character varying, 'copying'::character varying, 'following'::character varying, 'flipped'::character varying, 'published'::character varying])::text[]));
+
+--
+-- Name: uq_tenant_lookups_domain; Type: INDEX; Schema: cloudlab; Owner: -
+--
+
+CREATE UNIQUE INDEX uq_tenant_lookups_domain ON cloudlab.tenant_lookups USING btree (lookup_digest) WHERE ((kind)::text = 'domain'::text);
 
 --
 -- Name: moves trg_moves_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -
@@ -640,13 +764,6 @@ ALTER TABLE ONLY cloudlab.moves
     ADD CONSTRAINT fk_moves_target_shard_id FOREIGN KEY (target_shard_id) REFERENCES cloudlab.shards(shard_id) ON DELETE RESTRICT;
 
 --
--- Name: moves fk_moves_tenant_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
---
-
-ALTER TABLE ONLY cloudlab.moves
-    ADD CONSTRAINT fk_moves_tenant_id FOREIGN KEY (tenant_id) REFERENCES cloudlab.tenants(tenant_id) ON DELETE RESTRICT;
-
---
 -- Name: placements fk_placements_shard_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
 --
 
@@ -659,6 +776,13 @@ ALTER TABLE ONLY cloudlab.placements
 
 ALTER TABLE ONLY cloudlab.placements
     ADD CONSTRAINT fk_placements_tenant_id FOREIGN KEY (tenant_id) REFERENCES cloudlab.tenants(tenant_id) ON DELETE CASCADE;
+
+--
+-- Name: tenant_lookups fk_tenant_lookups_tenant_id; Type: FK CONSTRAINT; Schema: cloudlab; Owner: -
+--
+
+ALTER TABLE ONLY cloudlab.tenant_lookups
+    ADD CONSTRAINT fk_tenant_lookups_tenant_id FOREIGN KEY (tenant_id) REFERENCES cloudlab.tenants(tenant_id) ON DELETE CASCADE;
 
 --
 -- Name: SCHEMA cloudlab; Type: ACL; Schema: -; Owner: -
@@ -693,6 +817,13 @@ GRANT SELECT ON TABLE cloudlab.placements TO application_readonly;
 GRANT SELECT ON TABLE cloudlab.placements TO application_readwrite;
 GRANT SELECT ON TABLE cloudlab.placements TO application_admin;
 GRANT SELECT ON TABLE cloudlab.placements TO platform_worker;
+
+--
+-- Name: TABLE purges; Type: ACL; Schema: cloudlab; Owner: -
+--
+
+GRANT SELECT ON TABLE cloudlab.purges TO application_admin;
+GRANT SELECT ON TABLE cloudlab.purges TO platform_worker;
 
 --
 -- Name: TABLE shards; Type: ACL; Schema: cloudlab; Owner: -

@@ -856,7 +856,7 @@ DECLARE
 BEGIN
     -- A move takes this lock exclusively; waiting for it is bounded by lock_timeout.
     PERFORM pg_advisory_xact_lock_shared(20541, hashtext(p_tenant_id::text));
-    SELECT t.schema_name, t.state, t.epoch, t.moved_to INTO v_local FROM tenant_local t WHERE t.tenant_id = p_tenant_id;
+    SELECT t.schema_name, t.state, t.epoch, t.moved_to, t.leaving_for INTO v_local FROM tenant_local t WHERE t.tenant_id = p_tenant_id;
     IF NOT FOUND OR v_local.state IN ('importing', 'moved') OR v_local.epoch <> p_epoch THEN
         RAISE EXCEPTION 'tenant % is not served by this shard at epoch %', p_tenant_id, p_epoch
             USING ERRCODE = 'CL001', DETAIL = CASE
@@ -866,6 +866,8 @@ BEGIN
                 ELSE '' END;
     ELSIF v_local.state = 'suspended' THEN
         RAISE EXCEPTION 'tenant % is suspended', p_tenant_id USING ERRCODE = 'CL002';
+    ELSIF v_local.leaving_for IS NOT NULL THEN
+        RAISE NOTICE 'the tenant is about to move' USING ERRCODE = 'CL004', DETAIL = v_local.leaving_for;
     END IF;
     PERFORM set_config('app.current_tenant_id', p_tenant_id::text, true),
             set_config('app.current_user_id', coalesce(p_user_id::text, ''), true);
@@ -1112,7 +1114,7 @@ BEGIN
             HINT = 'Abort the move; begin anew.';
     END IF;
     IF p_leaves THEN
-        UPDATE tenant_local t SET epoch = p_epoch, state = 'moved', moved_to = p_shard || ' ' || p_schema
+        UPDATE tenant_local t SET epoch = p_epoch, state = 'moved', moved_to = p_shard || ' ' || p_schema, leaving_for = NULL
         WHERE t.tenant_id = p_tenant_id;
     ELSE
         UPDATE tenant_local t SET epoch = p_epoch, schema_name = p_schema WHERE t.tenant_id = p_tenant_id;
@@ -4307,6 +4309,7 @@ CREATE TABLE cloudlab.tenant_local (
     state character varying(20) DEFAULT 'open'::character varying NOT NULL,
     epoch integer DEFAULT 1 NOT NULL,
     moved_to character varying(127),
+    leaving_for character varying(127),
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT chk_tenant_local_schema_name_format CHECK (((schema_name)::text ~ '^[a-z][a-z0-9_]*$'::text)),
@@ -4356,6 +4359,12 @@ COMMENT ON COLUMN cloudlab.tenant_local.epoch IS 'Epoch of the placement this sh
 --
 
 COMMENT ON COLUMN cloudlab.tenant_local.moved_to IS 'Shard and schema at which it is served now at that epoch, where it was moved from here';
+
+--
+-- Name: COLUMN tenant_local.leaving_for; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.tenant_local.leaving_for IS 'Shard and schema it is about to move to: whoever works in it is told, to make ready there';
 
 --
 -- Name: COLUMN tenant_local.created_at; Type: COMMENT; Schema: cloudlab; Owner: -

@@ -17,6 +17,7 @@ from cloudlab.cli.terminal import Json, out, print_json, run
 from cloudlab.errors import InvalidInput
 from cloudlab.platform import Platform
 from cloudlab.tenancy import export as exporting
+from cloudlab.tenancy.purging import Purge
 from cloudlab.tenancy.tenants import Placement, Tenant, shard_config
 
 app = typer.Typer(help="Create, look up, limit, suspend, rename and drop tenants.", no_args_is_help=True)
@@ -190,7 +191,7 @@ def drop(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what it holds.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Stop serving a tenant and export it; after the grace period its data may be deleted."""
+    """Stop serving a tenant and export it; after the grace period `cloudlab worker` deletes its data."""
     if dry_run:
         _show_rows(run(_count(name)), as_json=as_json)
         return
@@ -207,6 +208,63 @@ def drop(
             return await platform.drop_tenant(tenant, grace=timedelta(days=grace_days))
 
     show_tenants([run(work())], as_json=as_json)
+
+
+@app.command(epilog="Examples: cloudlab tenant find --domain ada@acme.example · cloudlab tenant find --order A-1001")
+def find(
+    domain: Annotated[str | None, typer.Option(help="An e-mail domain, or an address of it.")] = None,
+    order: Annotated[str | None, typer.Option(help="An order number.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which tenant has an e-mail domain or an order number; nothing is printed when none has."""
+
+    async def work() -> list[Tenant]:
+        async with Platform.open() as platform:
+            return list(await platform.find_tenants(domain=domain, order_number=order))
+
+    show_tenants(run(work()), as_json=as_json)
+
+
+@app.command(
+    epilog="Examples: cloudlab tenant claim acme acme.example · cloudlab tenant claim acme acme.example --release"
+)
+def claim(
+    name: Name,
+    domain: Annotated[str, typer.Argument(help="The e-mail domain.")],
+    release: Annotated[bool, typer.Option("--release", help="It belongs to the tenant no more.")] = False,
+) -> None:
+    """Note that an e-mail domain belongs to a tenant, for `tenant find`. Only a keyed digest of it is kept."""
+
+    async def work() -> None:
+        async with Platform.open() as platform:
+            tenant = await platform.tenant(name)
+            if release:
+                await platform.release_domain(tenant, domain)
+            else:
+                await platform.claim_domain(tenant, domain)
+
+    run(work())
+
+
+@app.command(epilog="Example: cloudlab tenant purge --json")
+def purge(as_json: Json = False) -> None:
+    """Delete now the tenants whose grace is over, as `cloudlab worker` does, and list all deletions there were."""
+
+    async def work() -> list[Purge]:
+        async with Platform.open() as platform:
+            await platform.purges.carry_on()
+            return await platform.purges.list()
+
+    found = run(work())
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    table = Table("name", "id", "shard", "rows deleted", "began", "ended")
+    for each in found:
+        ended = f"{each.finished_at:%Y-%m-%d %H:%M}" if each.finished_at else "under way"
+        count, began = f"{each.deleted_count:,}", f"{each.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(each.tenant_name, str(each.tenant_id), each.shard, count, began, ended)
+    out.print(table)
 
 
 async def _count(name: str) -> dict[str, int]:

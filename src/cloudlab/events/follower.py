@@ -37,11 +37,12 @@ class Watch:
 
     async def run(self) -> None:
         """Look at every ring of the doorbell, and by itself in between, until cancelled."""
-        async for _ in rings(self._url, POLL_SECONDS):
-            try:
-                await self.look()
-            except CloudLabError as error:
-                log.warning("the feed cannot be read", extra={"error": repr(error)})
+        async with contextlib.aclosing(rings(self._url, POLL_SECONDS)) as ringing:
+            async for _ in ringing:
+                try:
+                    await self.look()
+                except CloudLabError as error:
+                    log.warning("the feed cannot be read", extra={"error": repr(error)})
 
     async def look(self) -> None:
         """Ask once. Cost: one round trip and COMMIT."""

@@ -6,12 +6,14 @@ Standard: §9.1 Encryption in Transit
 import asyncio
 import ipaddress
 import select
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import Diagnostic
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cloudlab.config import Limits
@@ -63,6 +65,11 @@ class Pools:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._pools: dict[str, AsyncConnectionPool[Connection]] = {}
+        self._told: Callable[[str, Diagnostic], None] | None = None
+
+    def hear(self, told: Callable[[str, Diagnostic], None]) -> None:
+        """Say who is told of the servers' notices, with the connection string they came by; it must not wait."""
+        self._told = told
 
     async def __aenter__(self) -> "Pools":
         return self
@@ -79,7 +86,7 @@ class Pools:
                 secure(url),
                 connection_class=Connection,
                 kwargs={"autocommit": True, "prepare_threshold": None},
-                configure=self._configure,
+                configure=partial(self._configure, url),
                 min_size=0,
                 max_size=self._limits.pool_max_size,
                 name=_where(url),
@@ -90,8 +97,22 @@ class Pools:
         await pool.open()
         return pool
 
-    async def _configure(self, connection: Connection) -> None:
+    async def _configure(self, url: str, connection: Connection) -> None:
         connection.statements_max = self._limits.prepared_statements_max
+        if self._told:
+            connection.add_notice_handler(partial(self._told, url))
+
+    def size(self, url: str) -> int:
+        """Return how many connections there are to a database, those being opened included."""
+        return self._pools[url].get_stats().get("pool_size", 0) if url in self._pools else 0
+
+    async def grow(self, url: str, size: int) -> None:
+        """Open at once as many connections as are missing; does not wait for them. Idle ones are closed in time."""
+        pool = await self._pool(url)
+        missing = min(size, self._limits.pool_max_size) - self.size(url)
+        if missing > 0:
+            await pool.resize(missing, self._limits.pool_max_size)
+            await pool.resize(0, self._limits.pool_max_size)
 
     @asynccontextmanager
     async def connection(self, url: str) -> AsyncGenerator[Connection]:

@@ -7,7 +7,7 @@ Standard: §7.2 Tenant-Based Sharding, §7.2 Geographic Sharding
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from cloudlab.config import Config, ShardConfig
 from cloudlab.errors import CloudLabError, NotFound, TimedOut, from_postgres
 from cloudlab.postgres.pool import secure
 from cloudlab.schema.places import SHOP_SCHEMA
+
+_Question = tuple[str, Mapping[str, object] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,13 @@ class Answer:
 
 
 async def ask(
-    config: Config, question: str, *, shards: Sequence[str] = (), own_schemas: bool = True, seconds: float = 30.0
+    config: Config,
+    question: str,
+    *,
+    shards: Sequence[str] = (),
+    own_schemas: bool = True,
+    seconds: float = 30.0,
+    values: Mapping[str, object] | None = None,
 ) -> list[Answer]:
     """Run a query in every place at the same time, read-only, as the login that sees all tenants.
 
@@ -42,6 +50,7 @@ async def ask(
         shards: Only these; by default all.
         own_schemas: Also in the schemas that tenants have of their own.
         seconds: How long a place may take; then its answer is an error.
+        values: What stands for `%(name)s` in the question; without it a percent sign is just one.
 
     Returns:
         An answer of each place, by shard and schema: whoever sums them up must look at `error` first.
@@ -56,11 +65,11 @@ async def ask(
         if name not in known:
             raise NotFound(f"there is no shard {name}", hint=f"There are: {', '.join(known)}.")
     chosen = [shard for name, shard in known.items() if not shards or name in shards]
-    answers = await asyncio.gather(*(_ask_shard(shard, question, own_schemas, seconds) for shard in chosen))
+    answers = await asyncio.gather(*(_ask_shard(shard, (question, values), own_schemas, seconds) for shard in chosen))
     return [answer for part in answers for answer in part]
 
 
-async def _ask_shard(shard: ShardConfig, question: str, own_schemas: bool, seconds: float) -> list[Answer]:
+async def _ask_shard(shard: ShardConfig, question: _Question, own_schemas: bool, seconds: float) -> list[Answer]:
     answers: list[Answer] = []
     try:
         async with asyncio.timeout(seconds):
@@ -85,7 +94,7 @@ async def _schemas(conn: AsyncConnection) -> list[str]:
     return [SHOP_SCHEMA, *(str(row[0]) for row in await rows.fetchall())]
 
 
-async def _ask_place(conn: AsyncConnection, shard: str, schema: str, question: str, seconds: float) -> Answer:
+async def _ask_place(conn: AsyncConnection, shard: str, schema: str, question: _Question, seconds: float) -> Answer:
     path = ", ".join(sql.Identifier(name).as_string(conn) for name in (schema, "cloudlab", "pg_temp"))
     try:
         async with conn.transaction(force_rollback=True):
@@ -97,7 +106,7 @@ async def _ask_place(conn: AsyncConnection, shard: str, schema: str, question: s
                 [path, str(round(seconds * 1000))],
             )
             # As a prepared statement: only one, so that it cannot end the transaction that makes it harmless.
-            cursor = await conn.execute(question.encode(), prepare=True)
+            cursor = await conn.execute(question[0].encode(), question[1], prepare=True)
             rows = await cursor.fetchall() if cursor.description else []
             columns = tuple(column.name for column in cursor.description or ())
             return Answer(shard, schema, columns, rows)

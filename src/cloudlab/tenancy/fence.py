@@ -20,7 +20,8 @@ from uuid import UUID
 import psycopg
 
 from cloudlab.errors import Conflict, TimedOut
-from cloudlab.postgres.wire import Connection
+from cloudlab.postgres.wire import Connection, command, exchange
+from cloudlab.tenancy.move_log import MARK
 
 SESSIONS, READERS = 20541, 20544
 _END = 2**63 - 1
@@ -129,6 +130,7 @@ async def fenced(
     meanwhile: Callable[[], AbstractAsyncContextManager[None]],
     *,
     catch_up: float | None,
+    mark: str,
 ) -> AsyncGenerator[Holding]:
     """Hold a tenant still while the block runs.
 
@@ -139,6 +141,7 @@ async def fenced(
         deadline: When to give up, as time.monotonic counts.
         meanwhile: What to do beside the waiting.
         catch_up: For how many seconds to wait for the readers of this shard to have applied everything; None: not.
+        mark: What to write into the log once nobody works in the tenant any more; it travels with the last lock.
 
     Raises:
         TimedOut: The lock was not to be had, or a reader did not come to the end in time; nobody waits any more.
@@ -148,8 +151,8 @@ async def fenced(
             since = await _stop_sessions(source, tenant_id, deadline)
             if catch_up is not None:
                 await wait_for_readers(watcher, tenant_id, catch_up)
-        if not await _lock(source, READERS, tenant_id):
-            raise TimedOut("a projection is still at work in the tenant")
+            if not await _stop_readers(source, tenant_id, mark):
+                raise TimedOut("a projection is still at work in the tenant")
         yield Holding(source, since)
     finally:
         if not source.closed:
@@ -180,6 +183,21 @@ def _give_up(deadline: float, why: str) -> None:
 async def _lock(source: Connection, lock: int, tenant_id: UUID) -> bool:
     try:
         await source.execute("SELECT /* fence.lock */ pg_advisory_lock(%s, hashtext(%s))", [lock, str(tenant_id)])
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
+async def _stop_readers(source: Connection, tenant_id: UUID, mark: str) -> bool:
+    """Take the lock of the readers, and tell whoever follows the log that this was the last of the tenant."""
+    lock = "SELECT /* fence.lock */ pg_advisory_lock(%(lock)s::integer, hashtext(%(tenant_id)s::text))"
+    last = "SELECT /* fence.mark */ pg_logical_emit_message(true, %(prefix)s::text, %(mark)s::text)"
+    commands = [
+        command(source, lock, {"lock": READERS, "tenant_id": tenant_id}),
+        command(source, last, {"prefix": MARK, "mark": mark}),
+    ]
+    try:
+        await exchange(source, commands)
     except psycopg.errors.LockNotAvailable:
         return False
     return True

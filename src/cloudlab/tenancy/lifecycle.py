@@ -14,7 +14,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from cloudlab.config import Config
-from cloudlab.errors import InvalidInput, WrongShard
+from cloudlab.errors import Conflict, InvalidInput, WrongShard
 from cloudlab.postgres.pool import Pools
 from cloudlab.postgres.transaction import Transaction
 from cloudlab.tenancy import settings, tenants
@@ -50,9 +50,26 @@ async def suspend(pools: Pools, config: Config, name: str | UUID) -> Tenant:
 
 
 async def resume(pools: Pools, config: Config, name: str | UUID) -> Tenant:
-    """Serve a suspended tenant again, one whose drop has been asked for too. It may be repeated."""
+    """Serve a suspended tenant again, one whose drop has been asked for too. It may be repeated.
+
+    Raises:
+        Conflict: Its data is being deleted already.
+    """
     tenant = await finish(pools, config, name)
     async with pools.transaction(config.control.owner_url) as control:
+        await control.execute(
+            "SELECT /* lifecycle.resume */ FROM cloudlab.tenants WHERE tenant_id = %(tenant_id)s::uuid FOR UPDATE",
+            tenant_id=tenant.tenant_id,
+        )
+        going = await control.execute(
+            """
+            SELECT /* lifecycle.resume */ FROM cloudlab.placements
+            WHERE tenant_id = %(tenant_id)s::uuid AND state = 'dropping'
+            """,
+            tenant_id=tenant.tenant_id,
+        )
+        if going.row_count:
+            raise Conflict(f"the data of tenant {tenant.tenant_name} is being deleted", hint="Restore its export.")
         await control.execute(
             """
             UPDATE /* lifecycle.resume */ cloudlab.tenants SET pending = 'resume', drop_after = NULL

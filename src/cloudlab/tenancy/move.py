@@ -18,17 +18,17 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import sql
 
 from cloudlab.config import Config
-from cloudlab.errors import CloudLabError, CommitUnknown, Conflict, InvariantBroken, TimedOut, from_postgres
+from cloudlab.errors import CloudLabError, CommitUnknown, Conflict, TimedOut, from_postgres
 from cloudlab.postgres.pool import Pools, secure
 from cloudlab.postgres.wire import Connection
-from cloudlab.tenancy import fence, move_places, moves
-from cloudlab.tenancy.move_ends import Chase, Ends, clear_source, flip, hand_over, last_words, measure, open_target
+from cloudlab.tenancy import fence, move_ends, move_places, moves
+from cloudlab.tenancy.move_ends import Chase, Ends
 from cloudlab.tenancy.move_log import Key, following
 from cloudlab.tenancy.move_rows import Applier, compare_range, copy_all, next_key
 from cloudlab.tenancy.move_tables import Table, compare
@@ -110,6 +110,7 @@ class Mover:
             async with Ends(self._url(move.source), self._url(move.target), move) as ends:
                 if move.state not in BEFORE_FLIP or await _has_flipped(ends.source, move):
                     raise Conflict("the move has passed the point of no return", hint="Run it again: it goes forward.")
+                await move_ends.announce(ends.source, move, leaving=False)
                 await move_places.drop_replication(ends.source, move)
                 self._at("aborting: log dropped")
                 await ends.clear_target()
@@ -124,14 +125,14 @@ class Mover:
         deleted = 0
         async with self._only_one():
             for move in await moves.find(self._pools, self._control, self._tenant_id, (MoveState.GRACE,)):
-                deleted += await clear_source(self._url(move.source), move)
+                deleted += await move_ends.clear_source(self._url(move.source), move)
                 await moves.advance(self._pools, self._control, move, MoveState.FINISHED)
         return deleted
 
     @asynccontextmanager
     async def _only_one(self) -> AsyncGenerator[None]:
-        await self._be_alone()
         try:
+            await self._be_alone()
             yield
         finally:
             if self._alone and not self._alone.closed:
@@ -225,7 +226,7 @@ class Mover:
             await move_places.make_months(ends.source, ends.target)
         await move_places.publish_changes(ends.source, move, tables)
         self._at("preparing: log kept")
-        rows, size = await measure(ends, tables)
+        rows, size = await move_ends.measure(ends, tables)
         await moves.record_size(self._pools, self._control, move, rows, size)
         await moves.advance(self._pools, self._control, move, MoveState.COPYING)
 
@@ -259,6 +260,8 @@ class Mover:
         async with following(self._url(move.source), slot, f"{slot},{slot}_events", known) as log:
             chase = Chase(ends, route, tables, log, Applier(route, tables))
             await chase.applier.warm(ends.source, ends.target)
+            if move.changes_shard:
+                await move_ends.announce(ends.source, move, leaving=True)
             await self._catch_up(chase, move)
             self._at("following: caught up")
             suspects = await self._verify(chase)
@@ -332,9 +335,12 @@ class Mover:
     ) -> None:
         ends, move = chase.ends, chase.ends.move
         if move.changes_shard:
-            await fence.readers_are_near(ends.source, move.tenant_id, deadline, patience)
+            await fence.readers_are_near(watcher, move.tenant_id, deadline, patience)
         compare(chase.tables, await ends.target_tables())
         await self._be_alone()
+        await move_ends.rehearse(holder, ends.target, move)
+        mark = uuid4().hex
+        passed = chase.log.expect(mark)
         fenced = fence.fenced(
             holder,
             watcher,
@@ -342,43 +348,33 @@ class Mover:
             deadline,
             chase.keeping_up,
             catch_up=patience if move.changes_shard else None,
+            mark=mark,
         )
         async with self._pools.transaction(self._control) as control:
             await control.execute("SELECT /* move.cross */ 1 AS ready")
             async with fenced as holding:
                 self._at("fenced")
-                said = await self._flip(chase, suspects, holder)
+                await chase.complete(passed, _FENCED_MARK_SECONDS, suspects)
+                self._at("before the flip")
+                said = await move_ends.flip(holder, move)
                 self._at("flipped")
-                await open_target(ends.target, move, *said)
+                await move_ends.open_target(ends.target, move, *said)
             gap_ms = (time.monotonic() - holding.since) * 1000
             # The directory is a hint: whoever comes to the source is told the way there.
             self._at("opened")
             moves.queue_publish(control, move)
         self._at("published")
-        await hand_over(ends, move)
+        await move_ends.hand_over(ends, move)
         await moves.record_checks(self._pools, self._control, move, self.progress.checked, gap_ms)
-
-    async def _flip(self, chase: Chase, suspects: dict[Table, set[Key]], holder: Connection) -> tuple[str, int]:
-        """Bring over the very last changes, and let the source say that the tenant has moved."""
-        move = chase.ends.move
-        async with holder.transaction():
-            if move.changes_shard:
-                await holder.execute("SELECT /* move.flip */ cloudlab.retire_sagas(%s)", [move.tenant_id])
-            await chase.apply_all(_FENCED_MARK_SECONDS)
-            if await chase.still_differ(suspects):
-                where = ", ".join(sorted(table.name for table in suspects))
-                raise InvariantBroken(f"source and target of {move.tenant_name} differ in {where}; nothing was flipped")
-            self._at("before the flip")
-            return await flip(holder, move)
 
     async def _go_forward(self, ends: Ends, move: Move) -> None:
         """Finish what was flipped: the target is opened and the directory told, however often."""
         await moves.advance(self._pools, self._control, move, MoveState.FLIPPED)
-        await open_target(ends.target, move, *await last_words(ends.source, move))
+        await move_ends.open_target(ends.target, move, *await move_ends.last_words(ends.source, move))
         self._at("opened")
         async with self._pools.transaction(self._control) as control:
             moves.queue_publish(control, move)
-        await hand_over(ends, move)
+        await move_ends.hand_over(ends, move)
 
     async def _settle(self, ends: Ends, move: Move) -> None:
         """Drop what the move needed; the rows of the source stay for a while, as a tombstone that can be read."""

@@ -4,18 +4,19 @@ Standard: §7.2 Tenant-Based Sharding
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import LiteralString, Self
 from uuid import uuid4
 
 import psycopg
 from psycopg import sql
 
-from cloudlab.errors import Conflict, TimedOut
-from cloudlab.postgres.wire import Connection
+from cloudlab.errors import Conflict, InvariantBroken, TimedOut
+from cloudlab.postgres.wire import Command, Connection, command, exchange
 from cloudlab.schema.places import SHOP_SCHEMA
 from cloudlab.tenancy import fence, move_places
 from cloudlab.tenancy.move_log import ChangeLog, Key
@@ -29,6 +30,10 @@ Suspects = Mapping[Table, set[Key]]
 _STATES = ("open", "suspended")
 _HAND_OVER_SECONDS = 10.0
 _PAUSE_SECONDS = 0.002
+_OPEN: LiteralString = """
+    SELECT /* move_ends.open */ cloudlab.open_tenant(
+        %(tenant_id)s::uuid, %(epoch)s::integer, %(state)s::text, %(last)s::bigint)
+    """
 
 
 class Ends:
@@ -134,6 +139,9 @@ class Chase:
     async def apply(self) -> int:
         """Bring the copy up to date with what the log has told so far; return how many keys that were."""
         taken = self.log.take()
+        if not taken.changed and not taken.xids:
+            self.log.confirm(taken.place)
+            return 0
         try:
             snapshot = await self.applier.apply(self.ends.source, self.ends.target, taken.changed)
         except psycopg.errors.UniqueViolation:
@@ -150,12 +158,26 @@ class Chase:
             self.log.give_back(taken)
         return sum(map(len, taken.changed.values()))
 
-    async def apply_all(self, seconds: float) -> None:
-        """Apply everything committed before now. TimeoutError when it takes longer than so many seconds."""
-        await self.to_mark(seconds)
+    async def apply_up_to(self, passed: asyncio.Event, seconds: float) -> None:
+        """Apply everything that the log tells before a mark. TimeoutError when it takes longer than so many seconds."""
+        await self.log.passed(passed, seconds)
         async with asyncio.timeout(seconds):
-            while await self.apply():
-                pass
+            await self.apply()
+            while not self.log.is_empty:
+                await self.apply()
+
+    async def complete(self, passed: asyncio.Event, seconds: float, suspects: Suspects) -> None:
+        """Bring over the very last changes, those before a mark.
+
+        Raises:
+            InvariantBroken: A row that was changing while it was compared differs still.
+            TimeoutError: It takes longer than so many seconds.
+        """
+        await self.apply_up_to(passed, seconds)
+        if differing := await self.still_differ(suspects):
+            where = ", ".join(sorted(table.name for table in differing))
+            name = self.ends.move.tenant_name
+            raise InvariantBroken(f"source and target of {name} differ in {where}; nothing was flipped")
 
     @asynccontextmanager
     async def keeping_up(self) -> AsyncGenerator[None]:
@@ -165,7 +187,9 @@ class Chase:
         async def keep() -> None:
             while not ended.is_set():
                 await self.apply()
-                await asyncio.sleep(_PAUSE_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PAUSE_SECONDS):
+                        await ended.wait()
 
         keeping = asyncio.create_task(keep())
         try:
@@ -200,7 +224,7 @@ async def measure(ends: Ends, tables: Sequence[Table]) -> tuple[int, int]:
 
 
 async def flip(holder: Connection, move: Move) -> tuple[str, int]:
-    """Let the source say that the tenant lives elsewhere: the point of no return, in the caller's transaction.
+    """Let the source say that the tenant lives elsewhere: the point of no return. One round trip, one commit.
 
     Returns:
         The state that the tenant has, and the last position of the source's events.
@@ -208,12 +232,50 @@ async def flip(holder: Connection, move: Move) -> tuple[str, int]:
     Raises:
         psycopg.Error: CL500, the source does not serve the tenant at the epoch before.
     """
-    found = await holder.execute(
-        "SELECT /* move_ends.flip */ f.state, f.last_position FROM cloudlab.flip_tenant(%s, %s, %s, %s, %s, %s) AS f",
-        [move.tenant_id, move.move_id, move.epoch, move.target, move.target_schema, move.changes_shard],
-    )
-    state, last = await found.fetchone() or ("open", 0)
+    try:
+        *_, found, _ = await exchange(holder, [Command(b"BEGIN"), *_flipping(holder, move), Command(b"COMMIT")])
+    except psycopg.Error:
+        if not holder.closed:
+            await exchange(holder, [Command(b"ROLLBACK")])
+        raise
+    ((state, last),) = found.tuples()
     return state, last
+
+
+def _flipping(holder: Connection, move: Move) -> list[Command]:
+    flipping = """
+        SELECT /* move_ends.flip */ f.state, f.last_position FROM cloudlab.flip_tenant(
+            %(tenant_id)s::uuid, %(move_id)s::uuid, %(epoch)s::integer, %(target)s::text, %(schema)s::text,
+            %(leaves)s::boolean) AS f
+        """
+    params = {
+        "tenant_id": move.tenant_id,
+        "move_id": move.move_id,
+        "epoch": move.epoch,
+        "target": move.target,
+        "schema": move.target_schema,
+        "leaves": move.changes_shard,
+    }
+    retiring = "SELECT /* move_ends.flip */ cloudlab.retire_sagas(%(tenant_id)s::uuid)"
+    retired = [command(holder, retiring, {"tenant_id": move.tenant_id})] if move.changes_shard else []
+    return [*retired, command(holder, flipping, params)]
+
+
+async def announce(source: Connection, move: Move, *, leaving: bool) -> None:
+    """Let the source tell the tenant's clients that it is about to move, so that they get ready; or no more."""
+    await source.execute(
+        "UPDATE /* move_ends.announce */ cloudlab.tenant_local SET leaving_for = %s WHERE tenant_id = %s",
+        [f"{move.target} {move.target_schema}" if leaving else None, move.tenant_id],
+    )
+
+
+async def rehearse(holder: Connection, target: Connection, move: Move) -> None:
+    """Flip and open and take it back, so that in the fence nobody waits for functions to be read and planned."""
+    await exchange(holder, [Command(b"BEGIN"), *_flipping(holder, move), Command(b"ROLLBACK")])
+    if move.changes_shard:
+        opening = command(target, _OPEN, _opened(move, "open", 0))
+        free = Command(b"SELECT /* move_ends.rehearse */ pg_advisory_unlock_all()")
+        await exchange(target, [Command(b"BEGIN"), opening, Command(b"ROLLBACK"), free])
 
 
 async def last_words(source: Connection, move: Move) -> tuple[str, int]:
@@ -236,10 +298,11 @@ async def open_target(target: Connection, move: Move, state: str, last_position:
     """
     if not move.changes_shard:
         return
-    await target.execute(
-        "SELECT /* move_ends.open */ cloudlab.open_tenant(%s, %s, %s, %s)",
-        [move.tenant_id, move.epoch, state, last_position],
-    )
+    await exchange(target, [command(target, _OPEN, _opened(move, state, last_position))])
+
+
+def _opened(move: Move, state: str, last_position: int) -> dict[str, object]:
+    return {"tenant_id": move.tenant_id, "epoch": move.epoch, "state": state, "last": last_position}
 
 
 async def hand_over(ends: Ends, move: Move) -> None:

@@ -61,6 +61,11 @@ class ChangeLog:
         """How many keys wait to be taken."""
         return sum(map(len, self._changed.values()))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything that was told has been taken, and nothing of it was given back."""
+        return not self._changed and not self._xids
+
     def take(self) -> Taken:
         """Take what has changed, with the place of the log to confirm once that is applied.
 

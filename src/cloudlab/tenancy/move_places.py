@@ -144,7 +144,8 @@ async def make_room(target: Connection, url: str, move: Move) -> None:
                 (tenant_id, tenant_name, schema_name, state, epoch)
             VALUES (%(tenant)s, %(name)s, %(schema)s, 'importing', %(epoch)s)
             ON CONFLICT (tenant_id) DO UPDATE
-            SET state = 'importing', epoch = excluded.epoch, schema_name = excluded.schema_name, moved_to = NULL
+            SET state = 'importing', epoch = excluded.epoch, schema_name = excluded.schema_name, moved_to = NULL,
+                leaving_for = NULL
             WHERE t.state IN ('importing', 'moved')
             """,
             {

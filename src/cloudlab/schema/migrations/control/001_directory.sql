@@ -90,7 +90,7 @@ CREATE TABLE placements (
     CONSTRAINT fk_placements_tenant_id FOREIGN KEY (tenant_id) REFERENCES tenants (tenant_id) ON DELETE CASCADE,
     CONSTRAINT fk_placements_shard_id FOREIGN KEY (shard_id) REFERENCES shards (shard_id) ON DELETE RESTRICT,
     CONSTRAINT chk_placements_placement CHECK (placement IN ('row', 'schema', 'database')),
-    CONSTRAINT chk_placements_state CHECK (state IN ('creating', 'open')),
+    CONSTRAINT chk_placements_state CHECK (state IN ('creating', 'open', 'dropping')),
     CONSTRAINT chk_placements_epoch_positive CHECK (epoch > 0)
 );
 CREATE INDEX idx_placements_shard_id ON placements (shard_id);
@@ -98,7 +98,7 @@ COMMENT ON TABLE placements IS 'Where each tenant lives: a hint to routers, the 
 COMMENT ON COLUMN placements.tenant_id IS 'The tenant placed';
 COMMENT ON COLUMN placements.shard_id IS 'The shard that holds it';
 COMMENT ON COLUMN placements.placement IS 'How it lives there: row of shared tables, own schema, or own database';
-COMMENT ON COLUMN placements.state IS 'creating until the shard is ready, then open';
+COMMENT ON COLUMN placements.state IS 'creating until the shard is ready, then open; dropping from the moment its deletion cannot be taken back';
 COMMENT ON COLUMN placements.epoch IS 'Rises with every move, so that a stale route is recognised';
 COMMENT ON COLUMN placements.created_at IS 'When the tenant was placed';
 COMMENT ON COLUMN placements.updated_at IS 'When this row last changed';

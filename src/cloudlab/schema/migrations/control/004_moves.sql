@@ -24,7 +24,6 @@ CREATE TABLE moves (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     flipped_at timestamp with time zone,
     CONSTRAINT pk_moves PRIMARY KEY (move_id),
-    CONSTRAINT fk_moves_tenant_id FOREIGN KEY (tenant_id) REFERENCES tenants (tenant_id) ON DELETE RESTRICT,
     CONSTRAINT fk_moves_source_shard_id FOREIGN KEY (source_shard_id) REFERENCES shards (shard_id) ON DELETE RESTRICT,
     CONSTRAINT fk_moves_target_shard_id FOREIGN KEY (target_shard_id) REFERENCES shards (shard_id) ON DELETE RESTRICT,
     CONSTRAINT chk_moves_placement CHECK (placement IN ('row', 'schema', 'database')),

@@ -32,6 +32,7 @@ CREATE TABLE tenant_local (
     state varchar(20) DEFAULT 'open' NOT NULL,
     epoch integer DEFAULT 1 NOT NULL,
     moved_to varchar(127),
+    leaving_for varchar(127),
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pk_tenant_local PRIMARY KEY (tenant_id),
@@ -45,6 +46,7 @@ COMMENT ON COLUMN tenant_local.schema_name IS 'Schema that holds its tables';
 COMMENT ON COLUMN tenant_local.state IS 'Whether it is served here: importing, open, suspended or moved';
 COMMENT ON COLUMN tenant_local.epoch IS 'Epoch of the placement this shard knows';
 COMMENT ON COLUMN tenant_local.moved_to IS 'Shard and schema at which it is served now at that epoch, where it was moved from here';
+COMMENT ON COLUMN tenant_local.leaving_for IS 'Shard and schema it is about to move to: whoever works in it is told, to make ready there';
 COMMENT ON COLUMN tenant_local.created_at IS 'When the tenant came to this shard';
 COMMENT ON COLUMN tenant_local.updated_at IS 'When this row last changed';
 CREATE TRIGGER trg_tenant_local_updated_at BEFORE UPDATE ON tenant_local
@@ -69,7 +71,7 @@ DECLARE
 BEGIN
     -- A move takes this lock exclusively; waiting for it is bounded by lock_timeout.
     PERFORM pg_advisory_xact_lock_shared(20541, hashtext(p_tenant_id::text));
-    SELECT t.schema_name, t.state, t.epoch, t.moved_to INTO v_local FROM tenant_local t WHERE t.tenant_id = p_tenant_id;
+    SELECT t.schema_name, t.state, t.epoch, t.moved_to, t.leaving_for INTO v_local FROM tenant_local t WHERE t.tenant_id = p_tenant_id;
     IF NOT FOUND OR v_local.state IN ('importing', 'moved') OR v_local.epoch <> p_epoch THEN
         RAISE EXCEPTION 'tenant % is not served by this shard at epoch %', p_tenant_id, p_epoch
             USING ERRCODE = 'CL001', DETAIL = CASE
@@ -79,6 +81,8 @@ BEGIN
                 ELSE '' END;
     ELSIF v_local.state = 'suspended' THEN
         RAISE EXCEPTION 'tenant % is suspended', p_tenant_id USING ERRCODE = 'CL002';
+    ELSIF v_local.leaving_for IS NOT NULL THEN
+        RAISE NOTICE 'the tenant is about to move' USING ERRCODE = 'CL004', DETAIL = v_local.leaving_for;
     END IF;
     PERFORM set_config('app.current_tenant_id', p_tenant_id::text, true),
             set_config('app.current_user_id', coalesce(p_user_id::text, ''), true);

@@ -193,7 +193,7 @@ BEGIN
             HINT = 'Abort the move; begin anew.';
     END IF;
     IF p_leaves THEN
-        UPDATE tenant_local t SET epoch = p_epoch, state = 'moved', moved_to = p_shard || ' ' || p_schema
+        UPDATE tenant_local t SET epoch = p_epoch, state = 'moved', moved_to = p_shard || ' ' || p_schema, leaving_for = NULL
         WHERE t.tenant_id = p_tenant_id;
     ELSE
         UPDATE tenant_local t SET epoch = p_epoch, schema_name = p_schema WHERE t.tenant_id = p_tenant_id;
