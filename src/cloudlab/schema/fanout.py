@@ -195,9 +195,13 @@ class _Work:
         pending = chain([first], pending)
         if not await self._sing(canary, pending):
             return
+        more = range(min(connections, len(self._found)) - 1)
+        opening = (stack.enter_async_context(connect(url)) for _ in more)
         others = [canary]
-        for _ in range(min(connections, len(self._found)) - 1):
-            others.append(await stack.enter_async_context(connect(url)))
+        for opened in await asyncio.gather(*opening, return_exceptions=True):
+            if isinstance(opened, BaseException):
+                raise opened
+            others.append(opened)
         async with asyncio.TaskGroup() as tasks:
             for conn in others:
                 tasks.create_task(self._share(conn, pending))
