@@ -4,12 +4,13 @@ Standard: §11 Best Practices
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 
 from cloudlab.standards.catalog import Catalog, Place
 from cloudlab.standards.folding import fold
 from cloudlab.standards.poolers import Pooler
-from cloudlab.standards.rule import Finding, Found, Level, Query, Rule, Server, Step
+from cloudlab.standards.rule import Earlier, Finding, Found, Level, OfStep, Query, Rule, Server, Step
 from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script, Statement
 
@@ -59,22 +60,33 @@ def of_migrations(
         catalog: What was there before all of them; it is what they make of it afterwards.
         rules: By default all.
     """
-    chosen = [rule for rule in rules or every() if rule.step]
+    chosen = _by_kind(rules or every())
     for script in scripts:
         if is_foreign(script):
             yield _foreign(script)
             continue
-        earlier: list[Statement] = []
+        earlier = Earlier()
         for statement in script.statements:
             if statement.problem:
                 yield Finding(SYNTAX, Found(statement.problem, statement.at), Level.ERROR)
                 continue
             step = Step(catalog, statement, script, earlier)
-            for rule in chosen:
-                assert rule.step
-                yield from _all(rule, rule.step(step))
+            for rule, judge in chosen(statement.kind):
+                for found in judge(step):
+                    yield Finding(rule, found, rule.level)
             fold(catalog, statement, script.number)
             earlier.append(statement)
+
+
+def _by_kind(rules: Sequence[Rule]) -> Callable[[str], Sequence[tuple[Rule, OfStep]]]:
+    """Return which rules judge statements of a kind."""
+    every_step = [(rule, rule.step) for rule in rules if rule.step]
+
+    @cache
+    def chosen(kind: str) -> Sequence[tuple[Rule, OfStep]]:
+        return [(rule, judge) for rule, judge in every_step if not rule.on or kind in rule.on]
+
+    return chosen
 
 
 def of_queries(
@@ -87,9 +99,10 @@ def of_queries(
             if not statement.is_guess:
                 yield Finding(SYNTAX, Found(statement.problem, statement.at), Level.ERROR)
         elif statement.kind in QUERIES:
+            query = Query(statement, catalog)
             for rule in chosen:
                 assert rule.query
-                yield from _all(rule, rule.query(Query(statement, catalog)))
+                yield from _all(rule, rule.query(query))
 
 
 def of_server(server: Server, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:

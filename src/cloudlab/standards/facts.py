@@ -4,9 +4,9 @@ Standard: §6.2 Schema Changes
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +68,14 @@ class Change:
     command: pb.AlterTableCmd | None = None
 
 
-def changes(step: Step) -> Iterator[Change]:
-    """Yield what a statement does to tables in use; nothing for tables that its own file has made."""
-    node = step.statement.node
-    handler = _STATEMENTS.get(type(node).__name__)
-    if handler:
-        yield from handler(step, node)
+@lru_cache(maxsize=2)
+def changes(step: Step) -> Sequence[Change]:
+    """Return what a statement does to tables in use; nothing for tables that its own file has made.
+
+    Many rules ask this of a statement, one after the other: it is worked out once.
+    """
+    handler = _STATEMENTS.get(step.statement.kind)
+    return tuple(handler(step, step.statement.node)) if handler else ()
 
 
 def _alter(step: Step, node: pb.AlterTableStmt) -> Iterator[Change]:
@@ -290,12 +292,13 @@ _STATEMENTS: dict[str, Callable[[Step, Any], Iterator[Change]]] = {
     "TruncateStmt": _truncate,
     "CreateStmt": _create,
 }
+CHANGES = frozenset(_STATEMENTS)
 
 
 def setting(step: Step, name: str) -> str | None:
     """Return what the statements before it have set a setting to, for this statement; None when they have not."""
     value: str | None = None
-    for earlier in step.earlier:
+    for earlier in step.earlier.of_kind("VariableSetStmt"):
         node = earlier.node
         if isinstance(node, pb.VariableSetStmt) and node.name == name and node.args:
             if node.is_local and earlier.transaction != step.statement.transaction:

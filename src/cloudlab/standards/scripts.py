@@ -5,9 +5,11 @@ stays what it is in the file.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import postgast
@@ -17,6 +19,7 @@ from postgast import pg_query_pb2 as pb
 from cloudlab.errors import MigrationError
 from cloudlab.schema.statements import split
 from cloudlab.standards.catalog import Place
+from cloudlab.standards.files import sql_files
 
 _GAP = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _SECTIONS = re.compile(r"^--\s*(?:migrate:|\+goose )(up|down)\b(.*)$", re.IGNORECASE | re.MULTILINE)
@@ -27,7 +30,6 @@ _NO_TRANSACTION = re.compile(
     re.IGNORECASE,
 )
 _GOOSE_MARKS = re.compile(r"^--\s*\+goose .*$", re.IGNORECASE | re.MULTILINE)
-_DATE = re.compile(r"(?<!\d)(\d{4})-(\d\d)-(\d\d)(?:[-_](\d{6}))?(?!\d)")
 _DUMP = re.compile(r"^-- PostgreSQL database dump", re.MULTILINE)
 
 
@@ -63,12 +65,16 @@ class Script:
     is_migration: bool = True
     first_line: int = 1
     is_part: bool = False
-    wrapped: bool = field(init=False)
-    dialect: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.dialect = _dialect(self.path, self.text)
-        self.wrapped = self.dialect in {"dbmate", "goose", "flyway"} and not _NO_TRANSACTION.search(self.text)
+    @cached_property
+    def dialect(self) -> str:
+        """The tool it is for: dbmate, goose, flyway, dump, alembic, or plain."""
+        return _dialect(self.path, self.text)
+
+    @cached_property
+    def wrapped(self) -> bool:
+        """Whether its tool runs it as one transaction."""
+        return self.dialect in {"dbmate", "goose", "flyway"} and not _NO_TRANSACTION.search(self.text)
 
     @cached_property
     def up(self) -> str:
@@ -94,9 +100,13 @@ class Script:
 
     def place(self, offset: int) -> Place:
         """Return the place of a character of the text, counted from 0."""
-        line = self.text.count("\n", 0, offset) + 1
-        begin = self.text.rfind("\n", 0, offset) + 1
-        return Place(self.path, line + self.first_line - 1, offset - begin + 1, self.lines[line - 1])
+        line = bisect_right(self._begins, offset)
+        return Place(self.path, line + self.first_line - 1, offset - self._begins[line - 1] + 1, self.lines[line - 1])
+
+    @cached_property
+    def _begins(self) -> Sequence[int]:
+        """Where each line begins."""
+        return [0, *accumulate(len(line) + 1 for line in self.lines[:-1])]
 
 
 def _blank(text: str) -> str:
@@ -187,20 +197,4 @@ def read_files(paths: Sequence[Path]) -> list[Script]:
     Raises:
         OSError: A file cannot be read.
     """
-    files: list[Path] = []
-    for path in paths:
-        files += (
-            sorted(path.rglob("*.sql"), key=_order) if path.is_dir() else [path] * (path.suffix not in {".py", ".ini"})
-        )
-    chosen = [file for file in files if not re.search(r"(\.down|\.undo|_down)\.sql$|^U\d", file.name)]
-    return [
-        Script(str(file), file.read_text(encoding="utf-8-sig", errors="replace"), number)
-        for number, file in enumerate(chosen, 1)
-    ]
-
-
-def _order(path: Path) -> list[tuple[int, int, str]]:
-    """Sort numbers as numbers, 9 before 10; a date with dashes is one number, as diesel has it."""
-    text = _DATE.sub(lambda found: "".join(filter(None, found.groups())), str(path))
-    parts = re.split(r"(\d+)", text)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    return [Script(source.path, source.text, number) for number, source in enumerate(sql_files(paths), 1)]

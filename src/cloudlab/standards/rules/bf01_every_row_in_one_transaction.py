@@ -50,4 +50,5 @@ RULE = Rule(
         "CREATE TEMP TABLE t (a integer); DELETE FROM t;",
     ),
     step=_check,
+    on=frozenset({"DeleteStmt", "UpdateStmt"}),
 )

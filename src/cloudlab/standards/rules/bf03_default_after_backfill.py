@@ -49,4 +49,5 @@ RULE = Rule(
         "UPDATE u SET a = 1 WHERE a IS NULL; ALTER TABLE u ALTER COLUMN a DROP DEFAULT;",
     ),
     step=_check,
+    on=frozenset({"AlterTableStmt"}),
 )

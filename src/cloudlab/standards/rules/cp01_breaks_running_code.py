@@ -66,4 +66,5 @@ RULE = Rule(
         "ALTER INDEX a RENAME TO b;",
     ),
     step=_check,
+    on=frozenset({"AlterTableStmt", "DropStmt", "RenameStmt"}),
 )

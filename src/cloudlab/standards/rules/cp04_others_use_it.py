@@ -118,4 +118,5 @@ RULE = Rule(
         " $$ SELECT count(*) FROM t $$;\n-- next file\nALTER TABLE t DROP COLUMN a;",
     ),
     step=_check,
+    on=frozenset({"AlterTableStmt", "DropStmt", "RenameStmt"}),
 )

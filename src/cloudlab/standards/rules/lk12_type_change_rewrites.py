@@ -5,16 +5,20 @@ Standard: §6.2 Schema Changes
 
 from collections.abc import Iterator
 
+from postgast import pg_query_pb2 as pb
+
 from cloudlab.standards.expressions import type_name
-from cloudlab.standards.facts import changes
+from cloudlab.standards.facts import CHANGES, changes
 from cloudlab.standards.rule import Found, Level, Rule, Step
 
 
 def _check(step: Step) -> Iterator[Found]:
+    node = step.statement.node
     for change in changes(step):
         if change.fact.form.startswith("type, ") and change.fact.rewrites and change.command is not None:
-            table = next((one for one in step.catalog.tables.values() if one.name == change.table), None)
-            old = table.columns[change.command.name].type if table else "its type"
+            table = step.table(node.relation) if isinstance(node, pb.AlterTableStmt) else None
+            column = table.columns.get(change.command.name) if table else None
+            old = column.type if column else "its type"
             new = type_name(getattr(change.command, "def").column_def.type_name)
             yield step.found(
                 f"writes all of {change.table} anew to make {old} into {new}, while nobody can read it",
@@ -53,4 +57,5 @@ RULE = Rule(
         f"{_BEFORE}ALTER TABLE t ALTER COLUMN b TYPE text USING lower(b);",
     ),
     step=_check,
+    on=CHANGES,
 )
