@@ -5,6 +5,7 @@ Standard: §11 Best Practices
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 from cloudlab.standards.catalog import Catalog, Place
@@ -22,6 +23,9 @@ _OTHERS = re.compile(
     r"\bVARCHAR2\b|^\s*GO\s*$|\bIDENTITY\s*\(\d|\bLOCK TABLES\b|\[dbo\]",
     re.IGNORECASE | re.MULTILINE,
 )
+
+# 12_backfill.sql, V3__backfill.sql, 2024-01-31-backfill/up.sql
+_NUMBERED = re.compile(r"(^|/)[VR]?\d+[^/]*(/[^/]*)?\.sql$")
 
 SYNTAX = Rule(
     id="SX01",
@@ -134,7 +138,7 @@ def of_files(
         rules: By default all.
     """
     folded = Catalog()
-    migrations = [script for script in scripts if script.is_migration and is_migration(script)]
+    migrations = _migrations(scripts)
     yield from of_migrations(migrations, folded, rules)
     yield from of_schema(folded, rules)
     done = {id(script) for script in migrations}
@@ -145,6 +149,16 @@ def of_files(
             yield _foreign(script)
         else:
             yield from of_queries(script.statements, catalog or folded, rules)
+
+
+def _migrations(scripts: Sequence[Script]) -> list[Script]:
+    """Return the files that change a schema, and those numbered like them, which only change rows."""
+    found = [script for script in scripts if script.is_migration and is_migration(script)]
+    done = {id(script) for script in found}
+    return [
+        script for script in scripts
+        if id(script) in done or (found and script.is_migration and _NUMBERED.search(script.path))
+    ]  # fmt: skip
 
 
 def is_migration(script: Script) -> bool:
@@ -164,6 +178,19 @@ def _foreign(script: Script) -> Finding:
     unread = sum(bool(statement.problem) for statement in script.statements)
     message = f"is not for PostgreSQL: {unread} of {len(script.statements)} statements are not understood"
     return Finding(FOREIGN, Found(message, Place(script.path, script.first_line)), FOREIGN.level)
+
+
+def once(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield findings; of a rule that is mended once for a file only the first, with the number of the others."""
+    kept: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        if finding.rule.once:
+            kept.setdefault((finding.rule.id, finding.at.source), []).append(finding)
+        else:
+            yield finding
+    for first, *others in kept.values():
+        more = f"; {len(others)} more in this file" if others else ""
+        yield replace(first, found=replace(first.found, message=first.found.message + more))
 
 
 def by_place(findings: Iterable[Finding]) -> list[Finding]:

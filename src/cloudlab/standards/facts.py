@@ -96,7 +96,7 @@ def _form(step: Step, table: Table | None, command: pb.AlterTableCmd) -> str | N
     if kind == pb.AT_AddConstraint:
         return _added_constraint(definition.constraint)
     if kind == pb.AT_AlterColumnType:
-        return _changed_type(table, command)
+        return _changed_type(step, table, command)
     if kind == pb.AT_SetNotNull:
         return "set not null, proven by a check" if table and is_proven(table, command.name) else "set not null"
     if kind == pb.AT_ColumnDefault:
@@ -186,14 +186,27 @@ def _added_constraint(node: pb.Constraint) -> str | None:
     return kinds.get(node.contype)
 
 
-def _changed_type(table: Table | None, command: pb.AlterTableCmd) -> str | None:
+def _changed_type(step: Step, table: Table | None, command: pb.AlterTableCmd) -> str | None:
     column = table.columns.get(command.name) if table else None
     definition = getattr(command, "def").column_def
     if column is None:
         return None  # what it was is not known, and many changes are free
-    if definition.HasField("raw_default"):
+    new = type_name(definition.type_name)
+    if definition.HasField("raw_default") and not _is_plain(definition.raw_default, column.name, new):
         return "type, integer to bigint"  # USING computes each value anew
-    return type_change(column.type, type_name(definition.type_name))
+    zoned = [one.endswith(" with time zone") for one in (column.type, new) if one.startswith("timestamp")]
+    if zoned in ([True, False], [False, True]):
+        in_utc = (setting(step, "timezone") or "").upper() in {"UTC", "GMT", "ETC/UTC", "0"}
+        return "type, timestamp to timestamptz in UTC" if in_utc else "type, timestamp to timestamptz"
+    return type_change(column.type, new)
+
+
+def _is_plain(using: pb.Node, column: str, new: str) -> bool:
+    """Whether USING says what happens without it: the column itself, or its cast to the new type."""
+    if using.HasField("type_cast"):
+        return type_name(using.type_cast.type_name) == new and _is_plain(using.type_cast.arg, column, new)
+    fields = using.column_ref.fields
+    return len(fields) > 0 and fields[-1].string.sval == column
 
 
 def type_change(old: str, new: str) -> str:
@@ -233,16 +246,19 @@ def _index(step: Step, node: pb.IndexStmt) -> Iterator[Change]:
 
 
 def _drop(step: Step, node: pb.DropStmt) -> Iterator[Change]:
+    """IF EXISTS of what no file has made is a precaution: there is nothing to lock."""
     forms = {pb.OBJECT_TABLE: "drop table", pb.OBJECT_TRIGGER: "drop trigger", pb.OBJECT_POLICY: "drop policy"}
     for one in node.objects:
         names = [item.string.sval for item in one.list.items]
         name = names[-1] if node.remove_type in {pb.OBJECT_TABLE, pb.OBJECT_INDEX} else (names[-2:-1] or [""])[0]
         if node.remove_type == pb.OBJECT_INDEX and not node.concurrent:
             tables = [table for table in step.catalog.tables.values() if name in table.indexes]
-            if not (tables and step.is_new(tables[0])):
+            if not (tables and step.is_new(tables[0])) and (tables or not node.missing_ok):
                 yield Change(tables[0].name if tables else name, fact("drop index"))
-        elif (form := forms.get(node.remove_type)) and not step.is_new(step.catalog.find("", name)):
-            yield Change(name, fact(form))
+        elif form := forms.get(node.remove_type):
+            table = step.catalog.find("", name)
+            if not step.is_new(table) and (table or not node.missing_ok):
+                yield Change(name, fact(form))
 
 
 def _rename(step: Step, node: pb.RenameStmt) -> Iterator[Change]:

@@ -130,6 +130,7 @@ class Rule:
         schema: Judges a model of a schema, live or folded.
         step: Judges a statement of a migration.
         on: The kinds of statement that `step` has a word to say about; it is not asked about others. All when empty.
+        once: One finding in a file is enough: what mends it mends all of them.
         query: Judges a statement of an application.
         server: Judges a server.
         pooler: Judges a configuration of PgBouncer; its examples are such files.
@@ -146,6 +147,7 @@ class Rule:
     schema: OfSchema | None = None
     step: OfStep | None = None
     on: frozenset[str] = frozenset()
+    once: bool = False
     query: OfQuery | None = None
     server: OfServer | None = None
     pooler: OfPooler | None = None

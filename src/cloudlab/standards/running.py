@@ -69,7 +69,7 @@ def _of_project(order: Order, sources: Sequence[Source]) -> Sequence[Finding]:
     for pooler in poolers.read_poolers(sources):
         found += checking.of_pooler(pooler, asked)
     left = suppressing.applied(found, scripts, {rule.id for rule in asked}, datetime.now(UTC).date())
-    return checking.by_place(chosen.applied(left))
+    return checking.by_place(checking.once(chosen.applied(left)))
 
 
 def _of_databases(order: Order, asked: Sequence[Rule]) -> tuple[Catalog | None, list[Finding]]:

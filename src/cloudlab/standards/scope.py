@@ -17,7 +17,9 @@ _TOOLS = frozenset(
         "django_content_type", "django_session", "django_admin_log", "knex_migrations", "knex_migrations_lock",
         "migrations", "typeorm_metadata", "databasechangelog", "databasechangeloglock", "_prisma_migrations",
         "__diesel_schema_migrations", "__drizzle_migrations", "__efmigrationshistory", "_sqlx_migrations",
-        "atlas_schema_revisions", "spatial_ref_sys", "sequelizemeta", "active_storage_blobs", "oban_jobs", "que_jobs",
+        "atlas_schema_revisions", "spatial_ref_sys", "sequelizemeta", "active_storage_blobs",
+        "active_storage_attachments",
+        "active_storage_variant_records", "action_text_rich_texts", "oban_jobs", "que_jobs",
         "db_migrations", "db_lock", "migration", "refinery_schema_history", "delayed_jobs",
     }
 )  # fmt: skip

@@ -30,6 +30,9 @@ _NO_TRANSACTION = re.compile(
     re.IGNORECASE,
 )
 _GOOSE_MARKS = re.compile(r"^--\s*\+goose .*$", re.IGNORECASE | re.MULTILINE)
+# A template of Go, Jinja or Handlebars, in quotes or not.
+_TEMPLATE = re.compile(r'"\{\{[^}\n]*\}\}"|\{\{[^}\n]*\}\}')
+_CONTROLS = frozenset({"if", "else", "end", "range", "with", "define", "block", "template", "for", "endif", "endfor"})
 _DUMP = re.compile(r"^-- PostgreSQL database dump", re.MULTILINE)
 
 
@@ -79,7 +82,7 @@ class Script:
     @cached_property
     def up(self) -> str:
         """The text with all but the way up blanked out."""
-        text = self.text
+        text = _TEMPLATE.sub(_filled_in, self.text) if "{{" in self.text else self.text
         if "\\" in text:
             text = _COPY.sub(lambda found: found[0][: found.start(1) - found.start()] + _blank(found[1]) + "  ", text)
             text = _PSQL.sub(lambda found: _blank(found[0]), text)
@@ -111,6 +114,17 @@ class Script:
     def _begins(self) -> Sequence[int]:
         """Where each line begins."""
         return [0, *accumulate(len(line) + 1 for line in self.lines[:-1])]
+
+
+def _filled_in(found: re.Match[str]) -> str:
+    """Write a name in the place of `{{ .Schema }}`, as long as it was; what controls the template is blanked out."""
+    words, text = re.findall(r"[A-Za-z_]\w*", found[0]), found.string
+    if not words or words[0] in _CONTROLS:
+        return _blank(found[0])
+    name = words[-1].lower()
+    neighbours = text[max(found.start() - 1, 0) : found.start()] + text[found.end() : found.end() + 1]
+    is_part = re.search(r"\w", neighbours)
+    return name.ljust(len(found[0]), "_" if is_part else " ")
 
 
 def _blank(text: str) -> str:

@@ -97,6 +97,8 @@ def _is_replaced(step: Step, function: Function) -> bool:
             continue
         if isinstance(node, pb.CreateFunctionStmt) and strings(node.funcname)[-1] == function.name:
             return True
+        if isinstance(node, pb.DoStmt) and function.name in words(statement.text):
+            return True  # what a block does to it cannot be seen
         if isinstance(node, pb.DropStmt) and node.remove_type == pb.OBJECT_FUNCTION:
             gone = {strings(one.object_with_args.objname)[-1] for one in node.objects}
             if function.name in gone:

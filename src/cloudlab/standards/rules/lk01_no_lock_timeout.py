@@ -50,4 +50,5 @@ RULE = Rule(
     ),
     step=_check,
     on=CHANGES,
+    once=True,
 )

@@ -23,7 +23,11 @@ def _check(step: Step) -> Iterator[Found]:
             yield step.found(
                 f"writes all of {change.table} anew to make {old} into {new}, while nobody can read it",
                 name=change.command.name,
+                remedy=_IN_UTC if change.fact.form == "type, timestamp to timestamptz" else "",
             )
+
+
+_IN_UTC = "SET timezone = 'UTC'; before it: what was stored is UTC then, and nothing is written. Or a new column."
 
 
 _BEFORE = (
@@ -42,6 +46,8 @@ RULE = Rule(
     good=(
         f"{_BEFORE}ALTER TABLE t ALTER COLUMN b TYPE varchar(20);",
         f"{_BEFORE}ALTER TABLE t ALTER COLUMN b TYPE text;",
+        f"{_BEFORE}ALTER TABLE t ALTER COLUMN b TYPE text USING b::text;",
+        f"{_BEFORE}SET timezone = 'UTC'; ALTER TABLE t ALTER COLUMN ts TYPE timestamp USING ts;",
         f"{_BEFORE}ALTER TABLE t ALTER COLUMN n TYPE numeric(14,2);",
         f"{_BEFORE}ALTER TABLE t ALTER COLUMN ts TYPE timestamptz;",
         f"{_BEFORE}ALTER TABLE t ALTER COLUMN c TYPE varchar;",
@@ -50,6 +56,7 @@ RULE = Rule(
         "ALTER TABLE unknown ALTER COLUMN a SET DEFAULT 1;",
     ),
     bad=(
+        f"{_BEFORE}ALTER TABLE t ALTER COLUMN ts TYPE timestamp;",
         f"{_BEFORE}ALTER TABLE t ALTER COLUMN a TYPE bigint;",
         f"{_BEFORE}ALTER TABLE t ALTER COLUMN b TYPE varchar(5);",
         f"{_BEFORE}ALTER TABLE t ALTER COLUMN n TYPE numeric(12,4);",
