@@ -79,6 +79,14 @@ class Script:
         """Whether its tool runs it as one transaction."""
         return self.dialect in {"dbmate", "goose", "flyway"} and not _NO_TRANSACTION.search(self.text)
 
+    @property
+    def is_sent_whole(self) -> bool:
+        """Whether its tool (diesel, Prisma, golang-migrate, sqlx) sends it as one string.
+
+        PostgreSQL runs that as one transaction, unless the file has transactions of its own.
+        """
+        return Path(self.path).name in {"up.sql", "migration.sql"} or self.path.endswith(".up.sql")
+
     @cached_property
     def up(self) -> str:
         """The text with all but the way up blanked out."""

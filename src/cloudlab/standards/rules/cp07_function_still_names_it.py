@@ -114,6 +114,8 @@ RULE = Rule(
     why="PostgreSQL does not look into the bodies of functions: the migration succeeds, and the next call fails.",
     remedy="Replace the function in the same migration, before what it names is gone.",
     bad=(
+        "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgsql AS"
+        " $$ BEGIN RETURN (SELECT sum(a) FROM t); END $$;\n-- next file\nALTER TABLE t RENAME COLUMN a TO b;",
         "CREATE TABLE orders (order_id uuid PRIMARY KEY, total numeric(19,4));"
         " CREATE FUNCTION income() RETURNS numeric LANGUAGE sql AS $$ SELECT sum(total) FROM orders $$;"
         " ALTER TABLE orders DROP COLUMN total;",
@@ -127,6 +129,12 @@ RULE = Rule(
         " ALTER TABLE orders RENAME COLUMN total TO total_amount;",
     ),
     good=(
+        "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS"
+        " $$ SELECT max(a) FROM t $$; ALTER FUNCTION f() RENAME TO g;\n-- next file\n"
+        "DROP FUNCTION g(); DROP TABLE t;",
+        "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS"
+        " $$ SELECT max(a) FROM t $$;\n-- next file\n"
+        "DROP TABLE t; DO $$ BEGIN DROP FUNCTION f(); EXCEPTION WHEN OTHERS THEN NULL; END $$;",
         "CREATE TABLE orders (order_id uuid PRIMARY KEY, total numeric(19,4));"
         " CREATE FUNCTION newest() RETURNS uuid LANGUAGE sql AS $$ SELECT max(order_id) FROM orders $$;"
         " ALTER TABLE orders DROP COLUMN total;",
