@@ -26,7 +26,7 @@ def _check(step: Step) -> Iterator[Found]:
             names = [*strings(one.list.items), *strings(one.type_name.names)] or [one.string.sval]
             table = step.catalog.find(names[-2] if len(names) > 1 else "", names[-1])
             what = _DROPS[node.remove_type]
-            if step.is_new(table) or _was_new(step, names[-1]) or (what == "type" and _is_swapped(step, names[-1])):
+            if step.is_new(table) or _was_new(step, names[-1]) or _is_swapped(step, names[-1]):
                 continue
             if table or not node.missing_ok or what not in {"table", "view"}:
                 yield step.found(f"code that still uses the {what} {names[-1]} fails from now on", name=names[-1])
@@ -38,9 +38,13 @@ def _check(step: Step) -> Iterator[Found]:
 
 
 def _is_swapped(step: Step, name: str) -> bool:
-    """Whether the same file makes a type of this name, before or afterwards, or gives its name to another."""
+    """Whether the same file makes a type, table or view of this name, or gives its name to another."""
     for statement in step.script.statements:
         node = statement.node
+        if isinstance(node, pb.CreateStmt | pb.ViewStmt):
+            made = node.relation if isinstance(node, pb.CreateStmt) else node.view
+            if made.relname == name:
+                return True
         if isinstance(node, pb.CreateEnumStmt) and strings(node.type_name)[-1:] == (name,):
             return True
         if isinstance(node, pb.RenameStmt) and node.newname == name:
@@ -78,6 +82,9 @@ RULE = Rule(
         "CREATE TEMP TABLE t (a integer); DROP TABLE t;",
         "ALTER INDEX a RENAME TO b;",
         "DROP TABLE IF EXISTS never_made;",
+        "CREATE TABLE pushers (a integer);\n-- next file\nCREATE TABLE new_pushers (a integer);"
+        " DROP TABLE pushers; ALTER TABLE new_pushers RENAME TO pushers;",
+        "DROP VIEW v; CREATE VIEW v AS SELECT 1 AS a;",
         "CREATE TYPE mood_new AS ENUM ('a'); ALTER TABLE t ALTER COLUMN m TYPE mood_new USING m::text::mood_new;"
         " ALTER TYPE mood RENAME TO mood_old; ALTER TYPE mood_new RENAME TO mood; DROP TYPE mood_old;",
     ),

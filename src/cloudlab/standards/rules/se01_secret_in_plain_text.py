@@ -13,7 +13,7 @@ _SECRET = re.compile(
     r"(?:^|_)(password|passwd|passphrase|private_key|secret_key|client_secret|api_secret|api_key|totp_secret|otp_secret|"
     r"two_factor_secret|ssn|social_security_number|tax_file_number|passport_number|iban)$"
 )
-_SAFE = re.compile(r"(hash|digest|encrypt|cipher|sealed|crypted|masked|last_?(4|four)|salt|public)")
+_SAFE = re.compile(r"(hash|digest|encrypt|cipher|sealed|crypted|masked|display|preview|last_?(4|four)|salt|public)")
 _TEXT = {"text", "character varying", "character", "json", "jsonb", "citext"}
 
 
@@ -51,6 +51,7 @@ RULE = Rule(
         "CREATE TABLE p (id bigint PRIMARY KEY); ALTER TABLE p ADD COLUMN stripe_api_key text;",
     ),
     good=(
+        "CREATE TABLE s (id bigint PRIMARY KEY, display_secret_key text);",
         "CREATE TABLE u (id bigint PRIMARY KEY, password_hash text, password_changed_at timestamptz);",
         "CREATE TABLE a (id bigint PRIMARY KEY, encrypted_client_secret bytea, api_key_digest text);",
         "CREATE TABLE u (id bigint PRIMARY KEY, password text); COMMENT ON COLUMN u.password IS 'Argon2 hash';",
