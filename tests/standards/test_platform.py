@@ -16,7 +16,7 @@ from fixtures.postgres import TEMPLATES, Cluster
 
 ROOT = Path(__file__).parents[2]
 # What a comment hides in the migrations stands in a database without its comment: the same findings, for the same
-# reason. The control database says where tenants live, before a session is of one of them; a SKU stands on old invoices.
+# reason. The control database says where tenants live, before a session is of one of them; SKUs stand on old invoices.
 EXPLAINED = {
     "control": {("TN01", "erasures"), ("TN01", "moves"), ("TN01", "placements")},
     "shard": {("RT02", "products.uq_products_sku")},
