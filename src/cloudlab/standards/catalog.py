@@ -262,7 +262,7 @@ class Tables(dict[tuple[str, str], Table]):
         return self._named.get(name, {}).values()
 
 
-@dataclass
+@dataclass(repr=False, eq=False)  # asyncio.run() asks what its task returned for its repr(): a million calls
 class Catalog:
     """All that is known of a database; `is_live` when a server was asked and not files read."""
 

@@ -4,7 +4,8 @@ Standard: §11.2 Implementation Guidelines
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from cloudlab.standards.catalog import Catalog, Column, Constraint, Table
 from cloudlab.standards.words import RESERVED
@@ -26,11 +27,23 @@ _TOOLS = frozenset(
 _RECORDS = re.compile(r"(^|_)(events?|logs?|history|histories|archive|archived|audits?|outbox|versions?|snapshots?)$")
 
 
-def owned(catalog: Catalog) -> Iterator[Table]:
-    """Yield the tables that the application made for keeps: no partitions, temporary ones, or those of tools."""
-    for table in catalog.real_tables():
-        if table.columns and not table.is_temporary and table.name.lower() not in _TOOLS:
-            yield table
+def owned(catalog: Catalog) -> Sequence[Table]:
+    """Return the tables that the application made for keeps: no partitions, temporary ones, or those of tools."""
+    return _owned_live(catalog) if catalog.is_live else _owned(catalog)
+
+
+def _owned(catalog: Catalog) -> Sequence[Table]:
+    return [
+        table
+        for table in catalog.real_tables()
+        if table.columns and not table.is_temporary and table.name.lower() not in _TOOLS
+    ]
+
+
+@lru_cache(maxsize=1)
+def _owned_live(catalog: Catalog) -> Sequence[Table]:
+    """Return the same for a schema that was read once and changes no more; fifty rules ask for it."""
+    return _owned(catalog)
 
 
 def is_record(table: Table) -> bool:
