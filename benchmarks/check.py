@@ -93,7 +93,7 @@ def _files(what: str, folder: Path, floor: Sequence[str], count: int, pace: Pace
         walls.append(wall)
         theirs.append(count / _cost(floor)[0])
     ratio = Spread.of([one / other for one, other in zip(ours, theirs, strict=True)])
-    target = Target("≥", 0.5) if "squawk" in what else None
+    target = Target("≥", 0.5) if "given" in what and "squawk" in what else None
     wall = f"{Spread.of(walls).middle:.2f} s wall"
     return Row(NAME, what, "files/CPU s", Spread.of(ours), Spread.of(theirs), ratio, target, wall)
 
