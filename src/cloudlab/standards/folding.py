@@ -203,8 +203,10 @@ def _table_as(it: Fold, node: pb.CreateTableAsStmt) -> None:
     schema, name = it.new_name(node.into.rel)
     kind = "materialized view" if node.objtype == pb.OBJECT_MATVIEW else "table"
     temporary = node.into.rel.relpersistence == "t"
+    # A table keeps the rows and forgets where they came from.
+    query = _query(node.query) if kind == "materialized view" else ""
     it.catalog.tables[schema, name] = Table(
-        schema, name, kind, query=_query(node.query), born=it.number, is_temporary=temporary, at=it.statement.at
+        schema, name, kind, query=query, born=it.number, is_temporary=temporary, at=it.statement.at
     )
 
 

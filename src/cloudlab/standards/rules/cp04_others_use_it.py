@@ -84,6 +84,8 @@ RULE = Rule(
         "\n-- next file\nALTER TABLE t DROP COLUMN a;",
     ),
     good=(
+        "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE TABLE copy AS SELECT a FROM t;"
+        "\n-- next file\nDROP TABLE t CASCADE;",
         "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE VIEW v AS SELECT id FROM t;"
         "\n-- next file\nALTER TABLE t DROP COLUMN a;",
         "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE VIEW v AS SELECT a FROM t;"

@@ -12,7 +12,7 @@ from cloudlab.standards.scope import listed, owned, qualified, quoted
 
 _MOMENT = re.compile(
     r"(\w+_)?(at|time|timestamp|since|until|from|to|before|after|on|date|start|end|expires|expiry|deadline|due|cursor|floor"
-    r"|moment|seen|when|hour|month|week|bucket|as_of|up_to)"
+    r"|moment|seen|when|hour|month|week|bucket|as_of|up_to)|(date|time)_\w+"
 )
 
 
@@ -55,6 +55,7 @@ RULE = Rule(
         "CREATE TABLE u (last_login_at timestamptz, locked_until timestamptz);",
         "CREATE TABLE u (valid_from timestamptz, valid_to timestamptz);",
         "CREATE TABLE u (birthday date, locked boolean);",
+        "CREATE TABLE u (date_created timestamptz, time_taken timestamptz);",
         'CREATE TABLE u ("createdAt" timestamptz, "validUntil" timestamptz);',
     ),
     schema=_check,
