@@ -22,13 +22,14 @@ demo: setup ## Start everything, trade for a year, check every promise
 test: setup ## Run all tests on real servers; nothing is left running
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
-check: setup ## Style, types, layers, sizes, migrations, generated files
+check: setup ## Style, types, layers, sizes, migrations, standards, generated files
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_sizes.py
 	$(BIN)/python scripts/check_migrations.py
+	$(BIN)/cloudlab check --fail-on note src
 	$(BIN)/python scripts/make_docs.py --check
 	$(BIN)/python scripts/dump_schema.py --check
 

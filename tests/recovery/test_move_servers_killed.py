@@ -33,6 +33,8 @@ from fixtures.moving import catch_up, fill, fingerprints
 from fixtures.postgres import SETTINGS, TEMPLATES, Cluster, running
 
 CONTROL = "control"
+# What was committed must be there after a kill, though not after a power failure.
+KILLED = SETTINGS | {"synchronous_commit": "on"}
 # One in each state, and those in which something is half done.
 POINTS = (
     "preparing: room made",
@@ -79,7 +81,7 @@ class Servers:
             account=unprivileged(),
             password=old.password,
             volatile=True,
-            settings=SETTINGS,
+            settings=KILLED,
         )
         return cluster.server
 
@@ -88,7 +90,7 @@ class Servers:
 def servers(valkey_url: str, clickhouse_url: str) -> Iterator[Servers]:
     names = (CONTROL, *(name for name, _ in DEFAULT_SHARDS))
     with contextlib.ExitStack() as stack:
-        clusters = {name: stack.enter_context(running(find_binaries())) for name in names}
+        clusters = {name: stack.enter_context(running(find_binaries(), KILLED)) for name in names}
         for cluster in clusters.values():
             stack.callback(lambda cluster=cluster: embedded.stop(cluster.server.data_dir, cluster.server.mark))
         asyncio.run(migrated(clusters))

@@ -187,3 +187,13 @@ def test_bounds_are_what_a_server_says(database: str):
         conn.execute(sql.encode())
     bounds = {key: table.partition_bound.replace("'", "") for key, table in folded(sql).tables.items()}
     assert bounds == {key: table.partition_bound.replace("'", "") for key, table in live(database).tables.items()}
+
+
+def test_a_renamed_function_is_what_its_triggers_call():
+    catalog = folded(
+        "CREATE TABLE t (a int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        "CREATE TRIGGER one BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f();"
+        "ALTER FUNCTION f() RENAME TO g; ALTER TRIGGER one ON t RENAME TO two;"
+    )
+    assert {name for _, name, _ in catalog.functions} == {"g"}
+    assert [(one.name, one.function) for one in catalog.tables["public", "t"].triggers.values()] == [("two", "g")]

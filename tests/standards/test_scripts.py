@@ -6,10 +6,12 @@ Standard: §6.1 Migration File Structure
 from pathlib import Path
 
 import pytest
+from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards import checking
 from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.rule import Level
+from cloudlab.standards.rules import named
 from cloudlab.standards.scripts import Script, read_files
 
 FORMS = {
@@ -102,3 +104,38 @@ def test_files_are_read_in_the_order_of_their_numbers_without_ways_down(tmp_path
     for name in ("10_b.sql", "9_a.sql", "9_a.down.sql", "U9__undo.sql"):
         (tmp_path / name).write_text("SELECT 1;")
     assert [Path(one.path).name for one in read_files([tmp_path])] == ["9_a.sql", "10_b.sql"]
+
+
+@pytest.mark.parametrize("name", ["1_a.down.sql", "down.sql", "1_down.sql", "U1__a.sql", "1.undo.sql"])
+def test_ways_down_in_files_of_their_own_are_left_out(tmp_path: Path, name: str):
+    (tmp_path / name).write_text("DROP TABLE t;")
+    (tmp_path / "slowdown.sql").write_text("SELECT 1;")
+    assert [Path(one.path).name for one in read_files([tmp_path])] == ["slowdown.sql"]
+
+
+def test_a_folder_that_is_named_like_a_file_is_a_folder(tmp_path: Path):
+    (tmp_path / "1_add_t.sql").mkdir()
+    (tmp_path / "1_add_t.sql" / "migration.sql").write_text("CREATE TABLE t (a int);")
+    assert [Path(one.path).name for one in read_files([tmp_path])] == ["migration.sql"]
+
+
+def test_placeholders_of_templates_are_names():
+    script = Script("1.sql", 'ALTER TABLE {{ index .Options "Namespace" }}.users ADD COLUMN {{if .X}}a{{end}} int;')
+    (statement,) = script.statements
+    assert not statement.problem
+    node = statement.node
+    assert isinstance(node, pb.AlterTableStmt)
+    assert (node.relation.schemaname, node.relation.relname) == ("namespace", "users")
+    assert len(script.up) == len(script.text)
+
+
+def test_placeholders_in_quotes_and_inside_of_names_are_names_too():
+    script = Script("1.sql", 'CREATE TABLE "{{ .Schema }}".t (a int); CREATE INDEX idx_{{ .Name }}_a ON t (a);')
+    assert [statement.problem for statement in script.statements] == ["", ""]
+
+
+def test_a_numbered_file_that_only_changes_rows_is_a_migration():
+    scripts = [Script("1_t.sql", "CREATE TABLE t (a int);", 1), Script("2_fill.sql", "UPDATE t SET a = 1;", 2)]
+    assert [one.rule.id for one in checking.of_files(scripts, rules=[named("QY07"), named("BF01")])] == ["BF01"]
+    scripts[1].path = "queries/fill.sql"
+    assert [one.rule.id for one in checking.of_files(scripts, rules=[named("QY07"), named("BF01")])] == ["QY07"]

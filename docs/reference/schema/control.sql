@@ -337,7 +337,7 @@ COMMENT ON TABLE cloudlab.purges IS 'Dropped tenants whose data is being deleted
 -- Name: COLUMN purges.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.purges.tenant_id IS 'The tenant';
+COMMENT ON COLUMN cloudlab.purges.tenant_id IS 'Tenant that was dropped';
 
 --
 -- Name: COLUMN purges.tenant_name; Type: COMMENT; Schema: cloudlab; Owner: -

@@ -2669,7 +2669,7 @@ CREATE TABLE cloudlab.event_archives (
     partition_name character varying(63) NOT NULL,
     state character varying(20) DEFAULT 'moving'::character varying NOT NULL,
     event_count bigint NOT NULL,
-    event_hash numeric NOT NULL,
+    event_hash numeric(40,0) NOT NULL,
     last_position bigint NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -2807,7 +2807,7 @@ COMMENT ON COLUMN cloudlab.event_snapshots.subject_id IS 'Person whose data the 
 -- Name: COLUMN event_snapshots.state; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.event_snapshots.state IS 'The state';
+COMMENT ON COLUMN cloudlab.event_snapshots.state IS 'What the events up to here amount to';
 
 --
 -- Name: COLUMN event_snapshots.created_at; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -3140,7 +3140,7 @@ COMMENT ON COLUMN cloudlab.parked_events.projection_name IS 'Projection that cou
 -- Name: COLUMN parked_events.event_position; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.parked_events.event_position IS 'The event';
+COMMENT ON COLUMN cloudlab.parked_events.event_position IS 'Position of what could not be applied';
 
 --
 -- Name: COLUMN parked_events.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -3158,7 +3158,7 @@ COMMENT ON COLUMN cloudlab.parked_events.aggregate_id IS 'Its stream, which wait
 -- Name: COLUMN parked_events.event_type; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.parked_events.event_type IS 'Type of the event';
+COMMENT ON COLUMN cloudlab.parked_events.event_type IS 'What had happened, as in events';
 
 --
 -- Name: COLUMN parked_events.failed_attempts; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -3215,7 +3215,7 @@ COMMENT ON TABLE cloudlab.projection_checkpoints IS 'How far each lane of each p
 -- Name: COLUMN projection_checkpoints.projection_name; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.projection_checkpoints.projection_name IS 'Name of the projection';
+COMMENT ON COLUMN cloudlab.projection_checkpoints.projection_name IS 'As the code registers it';
 
 --
 -- Name: COLUMN projection_checkpoints.lane; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -3297,7 +3297,7 @@ COMMENT ON TABLE cloudlab.projection_workers IS 'Workers that share a projection
 -- Name: COLUMN projection_workers.projection_name; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.projection_workers.projection_name IS 'Name of the projection';
+COMMENT ON COLUMN cloudlab.projection_workers.projection_name IS 'Which one the worker runs, as the code registers it';
 
 --
 -- Name: COLUMN projection_workers.worker_id; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -4328,7 +4328,7 @@ COMMENT ON TABLE cloudlab.tenant_local IS 'Tenants this shard serves: the truth 
 -- Name: COLUMN tenant_local.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.tenant_local.tenant_id IS 'The tenant';
+COMMENT ON COLUMN cloudlab.tenant_local.tenant_id IS 'Tenant that lives on this shard';
 
 --
 -- Name: COLUMN tenant_local.tenant_name; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -4795,7 +4795,7 @@ COMMENT ON COLUMN shop.inventory.tenant_id IS 'Tenant whose stock it is';
 -- Name: COLUMN inventory.product_id; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.inventory.product_id IS 'The product';
+COMMENT ON COLUMN shop.inventory.product_id IS 'What is in stock';
 
 --
 -- Name: COLUMN inventory.bucket_number; Type: COMMENT; Schema: shop; Owner: -
@@ -4907,7 +4907,7 @@ COMMENT ON COLUMN shop.inventory_updates.update_id IS 'Unique identifier of the 
 -- Name: COLUMN inventory_updates.product_id; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.inventory_updates.product_id IS 'The product';
+COMMENT ON COLUMN shop.inventory_updates.product_id IS 'Whose stock changed';
 
 --
 -- Name: COLUMN inventory_updates.order_id; Type: COMMENT; Schema: shop; Owner: -
@@ -4977,7 +4977,7 @@ COMMENT ON COLUMN shop.order_items.tenant_id IS 'Tenant in whose shop it was pla
 -- Name: COLUMN order_items.order_id; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.order_items.order_id IS 'The order';
+COMMENT ON COLUMN shop.order_items.order_id IS 'Order that this is a line of';
 
 --
 -- Name: COLUMN order_items.line_number; Type: COMMENT; Schema: shop; Owner: -
@@ -5341,7 +5341,9 @@ CREATE TABLE shop.payment_webhooks (
     amount numeric(19,4) NOT NULL,
     currency character(3) NOT NULL,
     occurred_at timestamp with time zone NOT NULL,
-    received_at timestamp with time zone DEFAULT now() NOT NULL
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_payment_webhooks_status CHECK (((status)::text = ANY ((ARRAY['pending'::character varying, 'succeeded'::character varying, 'failed'::character varying, 'unknown'::character varying])::text[]))),
+    CONSTRAINT chk_payment_webhooks_type CHECK (((transaction_type)::text = ANY ((ARRAY['authorize'::character varying, 'capture'::character varying, 'void'::character varying, 'refund'::character varying, 'chargeback'::character varying])::text[])))
 );
 
 ALTER TABLE ONLY shop.payment_webhooks FORCE ROW LEVEL SECURITY;
@@ -5362,7 +5364,7 @@ COMMENT ON COLUMN shop.payment_webhooks.tenant_id IS 'Tenant that is paid';
 -- Name: COLUMN payment_webhooks.provider; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.payment_webhooks.provider IS 'Payment provider';
+COMMENT ON COLUMN shop.payment_webhooks.provider IS 'Who sent the message, by its short name';
 
 --
 -- Name: COLUMN payment_webhooks.event_id; Type: COMMENT; Schema: shop; Owner: -
@@ -5374,13 +5376,13 @@ COMMENT ON COLUMN shop.payment_webhooks.event_id IS 'How the provider calls the 
 -- Name: COLUMN payment_webhooks.transaction_type; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.payment_webhooks.transaction_type IS 'authorize, capture, void or refund';
+COMMENT ON COLUMN shop.payment_webhooks.transaction_type IS 'authorize, capture, void, refund or chargeback';
 
 --
 -- Name: COLUMN payment_webhooks.status; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.payment_webhooks.status IS 'succeeded or failed';
+COMMENT ON COLUMN shop.payment_webhooks.status IS 'pending, succeeded, failed or unknown';
 
 --
 -- Name: COLUMN payment_webhooks.provider_reference; Type: COMMENT; Schema: shop; Owner: -
@@ -5478,7 +5480,7 @@ COMMENT ON COLUMN shop.payments.payment_method IS 'Way it is paid';
 -- Name: COLUMN payments.provider; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.payments.provider IS 'Payment provider';
+COMMENT ON COLUMN shop.payments.provider IS 'Who moves the money, by its short name';
 
 --
 -- Name: COLUMN payments.status; Type: COMMENT; Schema: shop; Owner: -
@@ -6240,7 +6242,7 @@ COMMENT ON COLUMN shop.user_profiles.tenant_id IS 'Tenant the user belongs to';
 -- Name: COLUMN user_profiles.user_id; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.user_profiles.user_id IS 'The user';
+COMMENT ON COLUMN shop.user_profiles.user_id IS 'Whose profile this is';
 
 --
 -- Name: COLUMN user_profiles.country; Type: COMMENT; Schema: shop; Owner: -
@@ -6536,7 +6538,7 @@ COMMENT ON COLUMN shop.vendors.vendor_id IS 'Unique identifier of the vendor';
 -- Name: COLUMN vendors.vendor_name; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.vendors.vendor_name IS 'Name of the vendor';
+COMMENT ON COLUMN shop.vendors.vendor_name IS 'Under which customers know who sells';
 
 --
 -- Name: COLUMN vendors.status; Type: COMMENT; Schema: shop; Owner: -

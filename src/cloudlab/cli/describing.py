@@ -19,9 +19,10 @@ from cloudlab.cli.terminal import Json
 from cloudlab.errors import InvalidInput
 from cloudlab.schema.files import Tree
 from cloudlab.schema.places import find_targets
-from cloudlab.standards import diagram, dictionary, differences, folders, reading, targets
+from cloudlab.standards import diagram, dictionary, differences, folders, reading
 from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.differences import Difference
+from cloudlab.standards.files import is_database
 
 app = typer.Typer(
     help="Describe schemas in words and drawings, and compare them.", no_args_is_help=True, rich_markup_mode="rich"
@@ -164,7 +165,7 @@ async def _read(source: str, schemas: Sequence[str]) -> tuple[Catalog, list[str]
     """Return a model and the schemas of it that are wanted; none named: all."""
     if source in _TREES:
         return folders.of_tree(_TREES[source]), list(schemas)
-    if targets.is_database(source):
+    if is_database(source):
         async with reading.connect(source) as conn:
             return await reading.read_schema(conn, schemas or None), list(schemas)
     if Path(source).exists():  # noqa: ASYNC240  once, at the beginning of a command
@@ -181,6 +182,6 @@ def _name(source: str) -> str:
     """Name files after a source; a password never stands in it."""
     if source in _TREES:
         return str(_TREES[source])
-    if targets.is_database(source):
+    if is_database(source):
         return str(conninfo_to_dict(source).get("dbname") or "database")
     return (Path(source).resolve().name if Path(source).exists() else source).replace("/", "_").replace(":", "_")

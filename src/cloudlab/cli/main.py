@@ -4,7 +4,7 @@ import gc
 import sys
 from importlib import import_module
 
-from cloudlab.cli import terminal
+from cloudlab.cli import quick
 from cloudlab.errors import CloudLabError
 
 _CHECKS = ("check", "rules")
@@ -19,7 +19,11 @@ def main() -> None:
     if checks:
         gc.disable()  # its model lives as long as the process: looking for garbage in it only takes time
     try:
-        import_module("cloudlab.cli.check" if checks else "cloudlab.cli.commands").app()
+        code = quick.run(sys.argv[2:]) if sys.argv[1:2] == ["check"] else None
+        if code is None:
+            import_module("cloudlab.cli.check" if checks else "cloudlab.cli.commands").app()
     except CloudLabError as error:
+        terminal = import_module("cloudlab.cli.terminal")
         terminal.report(error, as_json="--json" in sys.argv)
-        sys.exit(terminal.exit_code(error))
+        code = terminal.exit_code(error)
+    sys.exit(code)

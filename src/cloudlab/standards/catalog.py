@@ -4,7 +4,7 @@ It is filled from a live database or from files, statement by statement; the rul
 a server knows (sizes, statistics), which is None in a model that was folded.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -242,11 +242,31 @@ class Function:
     at: Place = NOWHERE
 
 
-@dataclass
+class Tables(dict[tuple[str, str], Table]):
+    """Tables by schema and name, and found by the name alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._named: dict[str, dict[str, Table]] = {}
+
+    def __setitem__(self, key: tuple[str, str], table: Table) -> None:
+        super().__setitem__(key, table)
+        self._named.setdefault(key[1], {})[key[0]] = table
+
+    def __delitem__(self, key: tuple[str, str]) -> None:
+        super().__delitem__(key)
+        del self._named[key[1]][key[0]]
+
+    def named(self, name: str) -> Collection[Table]:
+        """Return the tables of a name, one of each schema that has it."""
+        return self._named.get(name, {}).values()
+
+
+@dataclass(repr=False, eq=False)  # asyncio.run() asks what its task returned for its repr(): a million calls
 class Catalog:
     """All that is known of a database; `is_live` when a server was asked and not files read."""
 
-    tables: dict[tuple[str, str], Table] = field(default_factory=dict[tuple[str, str], Table])
+    tables: Tables = field(default_factory=Tables)
     enums: dict[tuple[str, str], EnumType] = field(default_factory=dict[tuple[str, str], EnumType])
     functions: dict[tuple[str, str, str], Function] = field(default_factory=dict[tuple[str, str, str], Function])
     schemas: dict[str, str | None] = field(default_factory=dict[str, str | None])
@@ -261,8 +281,8 @@ class Catalog:
             return self.tables.get((schema, name))
         found = self.tables.get((self.default_schema, name))
         if found is None:
-            named = [table for key, table in self.tables.items() if key[1] == name]
-            found = named[0] if len(named) == 1 else None
+            named = self.tables.named(name)
+            found = next(iter(named)) if len(named) == 1 else None
         return found
 
     def enum(self, type_name: str) -> EnumType | None:

@@ -4,12 +4,14 @@ Standard: §11 Best Practices
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
 
 from cloudlab.standards.catalog import Catalog, Place
 from cloudlab.standards.folding import fold
 from cloudlab.standards.poolers import Pooler
-from cloudlab.standards.rule import Finding, Found, Level, Query, Rule, Server, Step
+from cloudlab.standards.rule import Earlier, Finding, Found, Level, OfStep, Query, Rule, Server, Step
 from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script, Statement
 
@@ -21,6 +23,9 @@ _OTHERS = re.compile(
     r"\bVARCHAR2\b|^\s*GO\s*$|\bIDENTITY\s*\(\d|\bLOCK TABLES\b|\[dbo\]",
     re.IGNORECASE | re.MULTILINE,
 )
+
+# 12_backfill.sql, V3__backfill.sql, 2024-01-31-backfill/up.sql
+_NUMBERED = re.compile(r"(^|/)[VR]?\d+[^/]*(/[^/]*)?\.sql$")
 
 SYNTAX = Rule(
     id="SX01",
@@ -59,22 +64,33 @@ def of_migrations(
         catalog: What was there before all of them; it is what they make of it afterwards.
         rules: By default all.
     """
-    chosen = [rule for rule in rules or every() if rule.step]
+    chosen = _by_kind(rules or every())
     for script in scripts:
         if is_foreign(script):
             yield _foreign(script)
             continue
-        earlier: list[Statement] = []
+        earlier = Earlier()
         for statement in script.statements:
             if statement.problem:
                 yield Finding(SYNTAX, Found(statement.problem, statement.at), Level.ERROR)
                 continue
             step = Step(catalog, statement, script, earlier)
-            for rule in chosen:
-                assert rule.step
-                yield from _all(rule, rule.step(step))
+            for rule, judge in chosen(statement.kind):
+                for found in judge(step):
+                    yield Finding(rule, found, rule.level)
             fold(catalog, statement, script.number)
             earlier.append(statement)
+
+
+def _by_kind(rules: Sequence[Rule]) -> Callable[[str], Sequence[tuple[Rule, OfStep]]]:
+    """Return which rules judge statements of a kind."""
+    every_step = [(rule, rule.step) for rule in rules if rule.step]
+
+    @cache
+    def chosen(kind: str) -> Sequence[tuple[Rule, OfStep]]:
+        return [(rule, judge) for rule, judge in every_step if not rule.on or kind in rule.on]
+
+    return chosen
 
 
 def of_queries(
@@ -87,9 +103,10 @@ def of_queries(
             if not statement.is_guess:
                 yield Finding(SYNTAX, Found(statement.problem, statement.at), Level.ERROR)
         elif statement.kind in QUERIES:
+            query = Query(statement, catalog)
             for rule in chosen:
                 assert rule.query
-                yield from _all(rule, rule.query(Query(statement, catalog)))
+                yield from _all(rule, rule.query(query))
 
 
 def of_server(server: Server, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
@@ -121,7 +138,7 @@ def of_files(
         rules: By default all.
     """
     folded = Catalog()
-    migrations = [script for script in scripts if script.is_migration and is_migration(script)]
+    migrations = _migrations(scripts)
     yield from of_migrations(migrations, folded, rules)
     yield from of_schema(folded, rules)
     done = {id(script) for script in migrations}
@@ -132,6 +149,16 @@ def of_files(
             yield _foreign(script)
         else:
             yield from of_queries(script.statements, catalog or folded, rules)
+
+
+def _migrations(scripts: Sequence[Script]) -> list[Script]:
+    """Return the files that change a schema, and those numbered like them, which only change rows."""
+    found = [script for script in scripts if script.is_migration and is_migration(script)]
+    done = {id(script) for script in found}
+    return [
+        script for script in scripts
+        if id(script) in done or (found and script.is_migration and _NUMBERED.search(script.path))
+    ]  # fmt: skip
 
 
 def is_migration(script: Script) -> bool:
@@ -151,6 +178,19 @@ def _foreign(script: Script) -> Finding:
     unread = sum(bool(statement.problem) for statement in script.statements)
     message = f"is not for PostgreSQL: {unread} of {len(script.statements)} statements are not understood"
     return Finding(FOREIGN, Found(message, Place(script.path, script.first_line)), FOREIGN.level)
+
+
+def once(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield findings; of a rule that is mended once for a file only the first, with the number of the others."""
+    kept: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        if finding.rule.once:
+            kept.setdefault((finding.rule.id, finding.at.source), []).append(finding)
+        else:
+            yield finding
+    for first, *others in kept.values():
+        more = f"; {len(others)} more in this file" if others else ""
+        yield replace(first, found=replace(first.found, message=first.found.message + more))
 
 
 def by_place(findings: Iterable[Finding]) -> list[Finding]:

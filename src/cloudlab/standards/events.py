@@ -24,8 +24,10 @@ def event_stores(catalog: Catalog) -> Iterator[Table]:
 
 
 def aggregate_of(table: Table) -> str:
-    """Return the column that names the stream, empty where there is none."""
-    return next((name for name in _AGGREGATES if name in table.columns), "")
+    """Return the column that names the stream, empty where there is none; one that identifies each event is none."""
+    key = table.primary_key
+    alone = key.columns[0] if key and len(key.columns) == 1 else ""
+    return next((name for name in _AGGREGATES if name in table.columns and name != alone), "")
 
 
 def version_of(table: Table) -> str | None:

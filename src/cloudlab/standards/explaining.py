@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from cloudlab.standards import checking
 from cloudlab.standards.catalog import Catalog, Table
 from cloudlab.standards.folding import fold
-from cloudlab.standards.rule import Query, Rule, Step
+from cloudlab.standards.rule import Earlier, Query, Rule, Step
 from cloudlab.standards.scripts import Script, Statement
 from cloudlab.standards.trees import relations
 
@@ -19,7 +19,7 @@ def explain(rule: Rule, scripts: Sequence[Script], catalog: Catalog | None = Non
     """Yield a line for each statement and each table that a rule looks at, and what it decided."""
     folded = Catalog()
     for script in scripts:
-        earlier: list[Statement] = []
+        earlier = Earlier()
         for statement in script.statements:
             if script.is_migration and checking.is_migration(script):
                 if rule.step:

@@ -7,6 +7,8 @@ import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
+from cloudlab.standards.walking import walk
+
 _SHORT = {
     "bool": "boolean",
     "int2": "smallint",
@@ -73,14 +75,14 @@ def function_name(call: pb.FuncCall) -> str:
 
 def calls(tree: Message) -> Iterator[pb.FuncCall]:
     """Yield every function called anywhere in a tree."""
-    for _, node in postgast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, pb.FuncCall):
             yield node
 
 
 def columns(tree: Message) -> Iterator[str]:
     """Yield the name of every column that a tree refers to, without its table."""
-    for _, node in postgast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, pb.ColumnRef) and (names := strings(node.fields)):
             yield names[-1]
 
@@ -104,14 +106,14 @@ def literal(node: pb.Node) -> str | None:
 
 def constants(tree: Message) -> Iterator[str]:
     """Yield every string written anywhere in a tree."""
-    for _, node in postgast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, pb.A_Const) and node.WhichOneof("val") == "sval":
             yield node.sval.sval
 
 
 def operations(tree: Message) -> Iterator[tuple[str, pb.A_Expr]]:
     """Yield every operation anywhere in a tree with the name of its operator."""
-    for _, node in postgast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, pb.A_Expr) and node.name:
             yield strings(node.name)[-1], node
 

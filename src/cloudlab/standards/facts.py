@@ -4,9 +4,9 @@ Standard: §6.2 Schema Changes
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +68,14 @@ class Change:
     command: pb.AlterTableCmd | None = None
 
 
-def changes(step: Step) -> Iterator[Change]:
-    """Yield what a statement does to tables in use; nothing for tables that its own file has made."""
-    node = step.statement.node
-    handler = _STATEMENTS.get(type(node).__name__)
-    if handler:
-        yield from handler(step, node)
+@lru_cache(maxsize=2)
+def changes(step: Step) -> Sequence[Change]:
+    """Return what a statement does to tables in use; nothing for tables that its own file has made.
+
+    Many rules ask this of a statement, one after the other: it is worked out once.
+    """
+    handler = _STATEMENTS.get(step.statement.kind)
+    return tuple(handler(step, step.statement.node)) if handler else ()
 
 
 def _alter(step: Step, node: pb.AlterTableStmt) -> Iterator[Change]:
@@ -94,7 +96,7 @@ def _form(step: Step, table: Table | None, command: pb.AlterTableCmd) -> str | N
     if kind == pb.AT_AddConstraint:
         return _added_constraint(definition.constraint)
     if kind == pb.AT_AlterColumnType:
-        return _changed_type(table, command)
+        return _changed_type(step, table, command)
     if kind == pb.AT_SetNotNull:
         return "set not null, proven by a check" if table and is_proven(table, command.name) else "set not null"
     if kind == pb.AT_ColumnDefault:
@@ -184,14 +186,27 @@ def _added_constraint(node: pb.Constraint) -> str | None:
     return kinds.get(node.contype)
 
 
-def _changed_type(table: Table | None, command: pb.AlterTableCmd) -> str | None:
+def _changed_type(step: Step, table: Table | None, command: pb.AlterTableCmd) -> str | None:
     column = table.columns.get(command.name) if table else None
     definition = getattr(command, "def").column_def
     if column is None:
         return None  # what it was is not known, and many changes are free
-    if definition.HasField("raw_default"):
+    new = type_name(definition.type_name)
+    if definition.HasField("raw_default") and not _is_plain(definition.raw_default, column.name, new):
         return "type, integer to bigint"  # USING computes each value anew
-    return type_change(column.type, type_name(definition.type_name))
+    zoned = [one.endswith(" with time zone") for one in (column.type, new) if one.startswith("timestamp")]
+    if zoned in ([True, False], [False, True]):
+        in_utc = (setting(step, "timezone") or "").upper() in {"UTC", "GMT", "ETC/UTC", "0"}
+        return "type, timestamp to timestamptz in UTC" if in_utc else "type, timestamp to timestamptz"
+    return type_change(column.type, new)
+
+
+def _is_plain(using: pb.Node, column: str, new: str) -> bool:
+    """Whether USING says what happens without it: the column itself, or its cast to the new type."""
+    if using.HasField("type_cast"):
+        return type_name(using.type_cast.type_name) == new and _is_plain(using.type_cast.arg, column, new)
+    fields = using.column_ref.fields
+    return len(fields) > 0 and fields[-1].string.sval == column
 
 
 def type_change(old: str, new: str) -> str:
@@ -231,16 +246,19 @@ def _index(step: Step, node: pb.IndexStmt) -> Iterator[Change]:
 
 
 def _drop(step: Step, node: pb.DropStmt) -> Iterator[Change]:
+    """IF EXISTS of what no file has made is a precaution: there is nothing to lock."""
     forms = {pb.OBJECT_TABLE: "drop table", pb.OBJECT_TRIGGER: "drop trigger", pb.OBJECT_POLICY: "drop policy"}
     for one in node.objects:
         names = [item.string.sval for item in one.list.items]
         name = names[-1] if node.remove_type in {pb.OBJECT_TABLE, pb.OBJECT_INDEX} else (names[-2:-1] or [""])[0]
         if node.remove_type == pb.OBJECT_INDEX and not node.concurrent:
             tables = [table for table in step.catalog.tables.values() if name in table.indexes]
-            if not (tables and step.is_new(tables[0])):
+            if not (tables and step.is_new(tables[0])) and (tables or not node.missing_ok):
                 yield Change(tables[0].name if tables else name, fact("drop index"))
-        elif (form := forms.get(node.remove_type)) and not step.is_new(step.catalog.find("", name)):
-            yield Change(name, fact(form))
+        elif form := forms.get(node.remove_type):
+            table = step.catalog.find("", name)
+            if not step.is_new(table) and (table or not node.missing_ok):
+                yield Change(name, fact(form))
 
 
 def _rename(step: Step, node: pb.RenameStmt) -> Iterator[Change]:
@@ -290,12 +308,13 @@ _STATEMENTS: dict[str, Callable[[Step, Any], Iterator[Change]]] = {
     "TruncateStmt": _truncate,
     "CreateStmt": _create,
 }
+CHANGES = frozenset(_STATEMENTS)
 
 
 def setting(step: Step, name: str) -> str | None:
     """Return what the statements before it have set a setting to, for this statement; None when they have not."""
     value: str | None = None
-    for earlier in step.earlier:
+    for earlier in step.earlier.of_kind("VariableSetStmt"):
         node = earlier.node
         if isinstance(node, pb.VariableSetStmt) and node.name == name and node.args:
             if node.is_local and earlier.transaction != step.statement.transaction:

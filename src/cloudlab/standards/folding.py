@@ -12,7 +12,7 @@ import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
-from cloudlab.standards import folding_tables, folding_unseen
+from cloudlab.standards import folding_renames, folding_tables, folding_unseen
 from cloudlab.standards.catalog import Catalog, EnumType, Expression, Function, Policy, Table, Trigger
 from cloudlab.standards.expressions import calls, constants, function_name, literal, option_value, strings, type_name
 from cloudlab.standards.folding_indexes import index_of
@@ -203,8 +203,10 @@ def _table_as(it: Fold, node: pb.CreateTableAsStmt) -> None:
     schema, name = it.new_name(node.into.rel)
     kind = "materialized view" if node.objtype == pb.OBJECT_MATVIEW else "table"
     temporary = node.into.rel.relpersistence == "t"
+    # A table keeps the rows and forgets where they came from.
+    query = _query(node.query) if kind == "materialized view" else ""
     it.catalog.tables[schema, name] = Table(
-        schema, name, kind, query=_query(node.query), born=it.number, is_temporary=temporary, at=it.statement.at
+        schema, name, kind, query=query, born=it.number, is_temporary=temporary, at=it.statement.at
     )
 
 
@@ -214,42 +216,6 @@ def _index(it: Fold, node: pb.IndexStmt) -> None:
         others = () if node.idxname else it.catalog.tables.values()
         index = index_of(node, it.statement.at, {name for each in others for name in each.indexes})
         table.indexes[index.name] = index
-
-
-def _rename(it: Fold, node: pb.RenameStmt) -> None:
-    table = it.table(node.relation) if node.HasField("relation") else None
-    if node.rename_type in _TABLES and table:
-        folding_tables.move(it.catalog, table, table.schema, node.newname)
-    elif node.rename_type == pb.OBJECT_COLUMN and table:
-        folding_tables.rename_column(it.catalog, table, node.subname, node.newname)
-    elif node.rename_type == pb.OBJECT_TABCONSTRAINT and table and node.subname in table.constraints:
-        constraint = table.constraints.pop(node.subname)
-        constraint.name = node.newname
-        table.constraints[node.newname] = constraint
-    elif node.rename_type == pb.OBJECT_INDEX:
-        for each in it.catalog.tables.values():
-            if node.relation.relname in each.indexes:
-                index = each.indexes.pop(node.relation.relname)
-                index.name = node.newname
-                each.indexes[node.newname] = index
-    elif node.rename_type == pb.OBJECT_SCHEMA:
-        it.catalog.schemas[node.newname] = it.catalog.schemas.pop(node.subname, None)
-        for each in [each for each in it.catalog.tables.values() if each.schema == node.subname]:
-            folding_tables.move(it.catalog, each, node.newname, each.name)
-    elif node.rename_type == pb.OBJECT_TYPE:
-        _rename_enum(it, strings(node.object.list.items), node.newname)
-
-
-def _rename_enum(it: Fold, names: tuple[str, ...], new: str) -> None:
-    found = it.catalog.enums.pop(it.qualified(names), None)
-    if found is None:
-        return
-    old, found.name = f"{found.schema}.{found.name}", new
-    it.catalog.enums[found.schema, new] = found
-    for table in it.catalog.tables.values():
-        for column in table.columns.values():
-            if column.type.removesuffix("[]") == old:
-                column.type = column.type.replace(old, f"{found.schema}.{new}")
 
 
 def _drop(it: Fold, node: pb.DropStmt) -> None:
@@ -371,7 +337,7 @@ _HANDLERS: dict[str, Callable[[Fold, Any], None]] = {
     "ViewStmt": _view,
     "CreateTableAsStmt": _table_as,
     "IndexStmt": _index,
-    "RenameStmt": _rename,
+    "RenameStmt": folding_renames.rename,
     "DropStmt": _drop,
     "AlterObjectSchemaStmt": _move,
     "SelectStmt": _call,

@@ -363,7 +363,8 @@ def _renamed(expression: Expression | None, old: str, new: str) -> Expression | 
 def move(catalog: Catalog, table: Table, schema: str, name: str) -> None:
     """Give a table another name or schema, wherever the model knows it."""
     old = table.key
-    catalog.tables.pop(old, None)
+    if old in catalog.tables:
+        del catalog.tables[old]
     table.schema, table.name = schema, name
     catalog.tables[table.key] = table
     for other in catalog.tables.values():
@@ -376,9 +377,14 @@ def move(catalog: Catalog, table: Table, schema: str, name: str) -> None:
 
 def forget(catalog: Catalog, table: Table) -> None:
     """Drop a table, its partitions, and the foreign keys that refer to it."""
-    catalog.tables.pop(table.key, None)
-    for other in list(catalog.tables.values()):
-        if other.partition_of == table.key:
-            forget(catalog, other)
-        for constraint in [one for one in other.of_kind("f") if one.referenced == table.key]:
-            del other.constraints[constraint.name]
+    key = table.key
+    if key in catalog.tables:
+        del catalog.tables[key]
+    parts: list[Table] = []
+    for other in catalog.tables.values():
+        if other.partition_of == key:
+            parts.append(other)
+        for name in [one.name for one in other.constraints.values() if one.referenced == key]:
+            del other.constraints[name]
+    for part in parts:
+        forget(catalog, part)

@@ -6,9 +6,9 @@ Standard: §5.3 PgBouncer Configuration
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cloudlab.standards.catalog import NOWHERE, Place
+from cloudlab.standards.files import POOLER, Source
 
 _SECTION = re.compile(r"\s*\[(\w+)\]\s*$")
 _SETTING = re.compile(r"\s*([^=;#\s]+)\s*=\s*(.*?)\s*$")
@@ -54,11 +54,8 @@ def parse(text: str, path: str = "") -> Pooler:
     return pooler
 
 
-def read_poolers(paths: Sequence[Path]) -> Iterator[Pooler]:
-    """Yield the configurations among files and below folders: `*.ini` that are named or have a part [pgbouncer]."""
-    for path in paths:
-        files = sorted(path.rglob("*.ini")) if path.is_dir() else [path] * (path.suffix == ".ini")
-        for file in files:
-            text = file.read_text(encoding="utf-8", errors="replace")
-            if re.search(r"^\s*\[pgbouncer\]", text, re.MULTILINE):
-                yield parse(text, str(file))
+def read_poolers(sources: Sequence[Source]) -> Iterator[Pooler]:
+    """Yield the configurations among files: `*.ini` that have a part [pgbouncer]."""
+    for source in sources:
+        if source.kind == POOLER and re.search(r"^\s*\[pgbouncer\]", source.text, re.MULTILINE):
+            yield parse(source.text, source.path)

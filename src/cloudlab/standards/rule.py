@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
+from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.catalog import NOWHERE, Catalog, Place, Table
 from cloudlab.standards.poolers import Pooler
 from cloudlab.standards.scripts import Script, Statement
+from cloudlab.standards.walking import walk
 
 
 class Level(StrEnum):
@@ -30,14 +33,31 @@ class Found:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+class Earlier(list[Statement]):
+    """What ran before a statement in its file, oldest first; asked for by kind by most rules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_kind: dict[str, list[Statement]] = {}
+
+    def append(self, statement: Statement) -> None:
+        """Add the one that ran last."""
+        super().append(statement)
+        self._by_kind.setdefault(statement.kind, []).append(statement)
+
+    def of_kind(self, kind: str) -> Sequence[Statement]:
+        """Return those of one kind, oldest first."""
+        return self._by_kind.get(kind, ())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """One statement of a migration, before it runs: the schema it meets, and what ran before it in its file."""
 
     catalog: Catalog
     statement: Statement
     script: Script
-    earlier: Sequence[Statement] = ()
+    earlier: Earlier = field(default_factory=Earlier)
 
     def table(self, relation: pb.RangeVar) -> Table | None:
         """Return the table that the statement names, when the model knows it."""
@@ -50,23 +70,32 @@ class Step:
     def together(self) -> list[Statement]:
         """Return what ran before it in its transaction."""
         number = self.statement.transaction
-        return [one for one in self.earlier if number is not None and one.transaction == number]
+        return [one for one in self.earlier if one.transaction == number] if number is not None else []
 
     def found(self, message: str, *, name: str = "", remedy: str = "") -> Found:
         """Report the statement."""
         return Found(message, self.statement.at, name, remedy)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """One statement that an application sends, and the schema it is for, when there is one."""
 
     statement: Statement
     catalog: Catalog
 
+    def nodes(self) -> Sequence[Message]:
+        """Return all nodes of the statement, what stands first in front; they are gathered once for all rules."""
+        return _nodes(self)
+
     def found(self, message: str, *, name: str = "", remedy: str = "") -> Found:
         """Report the query."""
         return Found(message, self.statement.at, name, remedy)
+
+
+@lru_cache(maxsize=1)
+def _nodes(query: Query) -> Sequence[Message]:
+    return walk(query.statement.node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +129,8 @@ class Rule:
         good: Examples that it must not report, the known false alarms of other tools first.
         schema: Judges a model of a schema, live or folded.
         step: Judges a statement of a migration.
+        on: The kinds of statement that `step` has a word to say about; it is not asked about others. All when empty.
+        once: One finding in a file is enough: what mends it mends all of them.
         query: Judges a statement of an application.
         server: Judges a server.
         pooler: Judges a configuration of PgBouncer; its examples are such files.
@@ -115,6 +146,8 @@ class Rule:
     good: tuple[str, ...] = ()
     schema: OfSchema | None = None
     step: OfStep | None = None
+    on: frozenset[str] = frozenset()
+    once: bool = False
     query: OfQuery | None = None
     server: OfServer | None = None
     pooler: OfPooler | None = None

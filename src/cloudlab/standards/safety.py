@@ -20,7 +20,7 @@ from cloudlab.standards import instead, suppressing
 from cloudlab.standards.catalog import Catalog, Place, Table
 from cloudlab.standards.facts import Fact, changes, fact
 from cloudlab.standards.folding import fold
-from cloudlab.standards.rule import Finding, Level, Rule, Step
+from cloudlab.standards.rule import Earlier, Finding, Level, Rule, Step
 from cloudlab.standards.rules import (
     bf01_every_row_in_one_transaction,
     cp03_not_null_without_default,
@@ -180,7 +180,7 @@ class _Judge:
     def all(self, plan: Sequence[tuple[Migration, Section]]) -> Iterator[Verdict]:
         for migration, section in plan:
             script = Script(str(migration.path), section.sql, _RUN)
-            earlier: list[Statement] = []
+            earlier = Earlier()
             for each in section.statements:
                 if each.words == (ONLINE,):
                     yield Verdict(migration, each.line, f"{_ONLINE}{each.text}")

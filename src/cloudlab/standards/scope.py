@@ -4,7 +4,8 @@ Standard: §11.2 Implementation Guidelines
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from cloudlab.standards.catalog import Catalog, Column, Constraint, Table
 from cloudlab.standards.words import RESERVED
@@ -17,18 +18,32 @@ _TOOLS = frozenset(
         "django_content_type", "django_session", "django_admin_log", "knex_migrations", "knex_migrations_lock",
         "migrations", "typeorm_metadata", "databasechangelog", "databasechangeloglock", "_prisma_migrations",
         "__diesel_schema_migrations", "__drizzle_migrations", "__efmigrationshistory", "_sqlx_migrations",
-        "atlas_schema_revisions", "spatial_ref_sys", "sequelizemeta", "active_storage_blobs", "oban_jobs", "que_jobs",
+        "atlas_schema_revisions", "spatial_ref_sys", "sequelizemeta", "active_storage_blobs",
+        "active_storage_attachments",
+        "active_storage_variant_records", "action_text_rich_texts", "oban_jobs", "que_jobs",
         "db_migrations", "db_lock", "migration", "refinery_schema_history", "delayed_jobs",
     }
 )  # fmt: skip
 _RECORDS = re.compile(r"(^|_)(events?|logs?|history|histories|archive|archived|audits?|outbox|versions?|snapshots?)$")
 
 
-def owned(catalog: Catalog) -> Iterator[Table]:
-    """Yield the tables that the application made for keeps: no partitions, temporary ones, or those of tools."""
-    for table in catalog.real_tables():
-        if table.columns and not table.is_temporary and table.name.lower() not in _TOOLS:
-            yield table
+def owned(catalog: Catalog) -> Sequence[Table]:
+    """Return the tables that the application made for keeps: no partitions, temporary ones, or those of tools."""
+    return _owned_live(catalog) if catalog.is_live else _owned(catalog)
+
+
+def _owned(catalog: Catalog) -> Sequence[Table]:
+    return [
+        table
+        for table in catalog.real_tables()
+        if table.columns and not table.is_temporary and table.name.lower() not in _TOOLS
+    ]
+
+
+@lru_cache(maxsize=1)
+def _owned_live(catalog: Catalog) -> Sequence[Table]:
+    """Return the same for a schema that was read once and changes no more; fifty rules ask for it."""
+    return _owned(catalog)
 
 
 def is_record(table: Table) -> bool:

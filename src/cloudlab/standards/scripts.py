@@ -5,9 +5,11 @@ stays what it is in the file.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import postgast
@@ -17,6 +19,7 @@ from postgast import pg_query_pb2 as pb
 from cloudlab.errors import MigrationError
 from cloudlab.schema.statements import split
 from cloudlab.standards.catalog import Place
+from cloudlab.standards.files import sql_files
 
 _GAP = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _SECTIONS = re.compile(r"^--\s*(?:migrate:|\+goose )(up|down)\b(.*)$", re.IGNORECASE | re.MULTILINE)
@@ -27,7 +30,9 @@ _NO_TRANSACTION = re.compile(
     re.IGNORECASE,
 )
 _GOOSE_MARKS = re.compile(r"^--\s*\+goose .*$", re.IGNORECASE | re.MULTILINE)
-_DATE = re.compile(r"(?<!\d)(\d{4})-(\d\d)-(\d\d)(?:[-_](\d{6}))?(?!\d)")
+# A template of Go, Jinja or Handlebars, in quotes or not.
+_TEMPLATE = re.compile(r'"\{\{[^}\n]*\}\}"|\{\{[^}\n]*\}\}')
+_CONTROLS = frozenset({"if", "else", "end", "range", "with", "define", "block", "template", "for", "endif", "endfor"})
 _DUMP = re.compile(r"^-- PostgreSQL database dump", re.MULTILINE)
 
 
@@ -63,21 +68,37 @@ class Script:
     is_migration: bool = True
     first_line: int = 1
     is_part: bool = False
-    wrapped: bool = field(init=False)
-    dialect: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.dialect = _dialect(self.path, self.text)
-        self.wrapped = self.dialect in {"dbmate", "goose", "flyway"} and not _NO_TRANSACTION.search(self.text)
+    @cached_property
+    def dialect(self) -> str:
+        """The tool it is for: dbmate, goose, flyway, dump, alembic, or plain."""
+        return _dialect(self.path, self.text)
+
+    @cached_property
+    def wrapped(self) -> bool:
+        """Whether its tool runs it as one transaction."""
+        return self.dialect in {"dbmate", "goose", "flyway"} and not _NO_TRANSACTION.search(self.text)
+
+    @property
+    def is_sent_whole(self) -> bool:
+        """Whether its tool (diesel, Prisma, golang-migrate, sqlx) sends it as one string.
+
+        PostgreSQL runs that as one transaction, unless the file has transactions of its own.
+        """
+        return Path(self.path).name in {"up.sql", "migration.sql"} or self.path.endswith(".up.sql")
 
     @cached_property
     def up(self) -> str:
         """The text with all but the way up blanked out."""
-        text = _COPY.sub(lambda found: found[0][: found.start(1) - found.start()] + _blank(found[1]) + "  ", self.text)
-        text = _PSQL.sub(lambda found: _blank(found[0]), text)
-        marks = list(_SECTIONS.finditer(text))
-        keep = [(mark.start(), mark[1].lower() == "up") for mark in marks] if marks else [(0, True)]
-        parts = [_blank(text[: keep[0][0]])] if marks else []
+        text = _TEMPLATE.sub(_filled_in, self.text) if "{{" in self.text else self.text
+        if "\\" in text:
+            text = _COPY.sub(lambda found: found[0][: found.start(1) - found.start()] + _blank(found[1]) + "  ", text)
+            text = _PSQL.sub(lambda found: _blank(found[0]), text)
+        marks = list(_SECTIONS.finditer(text)) if "--" in text else []
+        if not marks:
+            return text
+        keep = [(mark.start(), mark[1].lower() == "up") for mark in marks]
+        parts = [_blank(text[: keep[0][0]])]
         for (start, is_up), (end, _) in zip(keep, [*keep[1:], (len(text), False)], strict=True):
             parts.append(text[start:end] if is_up else _blank(text[start:end]))
         return "".join(parts)
@@ -94,9 +115,24 @@ class Script:
 
     def place(self, offset: int) -> Place:
         """Return the place of a character of the text, counted from 0."""
-        line = self.text.count("\n", 0, offset) + 1
-        begin = self.text.rfind("\n", 0, offset) + 1
-        return Place(self.path, line + self.first_line - 1, offset - begin + 1, self.lines[line - 1])
+        line = bisect_right(self._begins, offset)
+        return Place(self.path, line + self.first_line - 1, offset - self._begins[line - 1] + 1, self.lines[line - 1])
+
+    @cached_property
+    def _begins(self) -> Sequence[int]:
+        """Where each line begins."""
+        return [0, *accumulate(len(line) + 1 for line in self.lines[:-1])]
+
+
+def _filled_in(found: re.Match[str]) -> str:
+    """Write a name in the place of `{{ .Schema }}`, as long as it was; what controls the template is blanked out."""
+    words, text = re.findall(r"[A-Za-z_]\w*", found[0]), found.string
+    if not words or words[0] in _CONTROLS:
+        return _blank(found[0])
+    name = words[-1].lower()
+    neighbours = text[max(found.start() - 1, 0) : found.start()] + text[found.end() : found.end() + 1]
+    is_part = re.search(r"\w", neighbours)
+    return name.ljust(len(found[0]), "_" if is_part else " ")
 
 
 def _blank(text: str) -> str:
@@ -105,15 +141,15 @@ def _blank(text: str) -> str:
 
 def _dialect(path: str, text: str) -> str:
     name = Path(path).name
-    if re.search(r"^--\s*migrate:up", text, re.MULTILINE):
+    if "migrate:up" in text and re.search(r"^--\s*migrate:up", text, re.MULTILINE):
         return "dbmate"
-    if _GOOSE_MARKS.search(text):
+    if "+goose" in text and _GOOSE_MARKS.search(text):
         return "goose"
     if re.match(r"[VR][\d._]*__.*\.sql$", name):
         return "flyway"
-    if _DUMP.search(text):
+    if "-- PostgreSQL database dump" in text and _DUMP.search(text):
         return "dump"
-    if re.search(r"^-- Running (upgrade|downgrade)", text, re.MULTILINE):
+    if "-- Running" in text and re.search(r"^-- Running (upgrade|downgrade)", text, re.MULTILINE):
         return "alembic"
     return "plain"
 
@@ -167,7 +203,7 @@ def _numbered(script: Script, statements: Sequence[Statement]) -> Iterator[State
     for statement in statements:
         node = statement.node
         if script.is_part:
-            yield replace(statement, is_guess=True)
+            yield _with(statement, is_guess=True)
             continue
         if isinstance(node, pb.TransactionStmt):
             begins = node.kind in {pb.TRANS_STMT_BEGIN, pb.TRANS_STMT_START}
@@ -178,7 +214,12 @@ def _numbered(script: Script, statements: Sequence[Statement]) -> Iterator[State
             if ends:
                 inside, number = script.wrapped, number + 1
             continue
-        yield replace(statement, transaction=number) if inside else statement
+        yield _with(statement, number) if inside else statement
+
+
+def _with(one: Statement, transaction: int | None = None, *, is_guess: bool = False) -> Statement:
+    """Return a statement in a transaction; for every one of every file, dataclasses.replace() is slow."""
+    return Statement(one.node, one.text, one.at, one.offset, transaction, one.problem, is_guess)
 
 
 def read_files(paths: Sequence[Path]) -> list[Script]:
@@ -187,20 +228,4 @@ def read_files(paths: Sequence[Path]) -> list[Script]:
     Raises:
         OSError: A file cannot be read.
     """
-    files: list[Path] = []
-    for path in paths:
-        files += (
-            sorted(path.rglob("*.sql"), key=_order) if path.is_dir() else [path] * (path.suffix not in {".py", ".ini"})
-        )
-    chosen = [file for file in files if not re.search(r"(\.down|\.undo|_down)\.sql$|^U\d", file.name)]
-    return [
-        Script(str(file), file.read_text(encoding="utf-8-sig", errors="replace"), number)
-        for number, file in enumerate(chosen, 1)
-    ]
-
-
-def _order(path: Path) -> list[tuple[int, int, str]]:
-    """Sort numbers as numbers, 9 before 10; a date with dashes is one number, as diesel has it."""
-    text = _DATE.sub(lambda found: "".join(filter(None, found.groups())), str(path))
-    parts = re.split(r"(\d+)", text)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    return [Script(source.path, source.text, number) for number, source in enumerate(sql_files(paths), 1)]

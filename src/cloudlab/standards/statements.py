@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-import postgast
-from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.catalog import Catalog, Column, Table
 from cloudlab.standards.expressions import strings
+from cloudlab.standards.rule import Query
 
 
-def selects(tree: Message | None) -> Iterator[pb.SelectStmt]:
+def selects(query: Query) -> Iterator[pb.SelectStmt]:
     """Yield every SELECT of a statement, the outermost first."""
-    if tree is not None:
-        yield from (node for _, node in postgast.walk(tree) if isinstance(node, pb.SelectStmt))
+    return (node for node in query.nodes() if isinstance(node, pb.SelectStmt))
 
 
 def sources(nodes: Sequence[pb.Node]) -> Iterator[pb.RangeVar]:

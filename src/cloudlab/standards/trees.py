@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.catalog import Catalog, Table
+from cloudlab.standards.walking import walk
 
 
 @lru_cache(maxsize=4096)
@@ -22,8 +23,9 @@ def parsed(sql: str) -> Message | None:
 
 def relations(tree: Message) -> Iterator[pb.RangeVar]:
     """Yield every relation that a tree reads or writes; names of common table expressions are none."""
-    own = {node.ctename for _, node in postgast.walk(tree) if isinstance(node, pb.CommonTableExpr)}
-    for _, node in postgast.walk(tree):
+    nodes = walk(tree)
+    own = {node.ctename for node in nodes if isinstance(node, pb.CommonTableExpr)}
+    for node in nodes:
         if isinstance(node, pb.RangeVar) and (node.schemaname or node.relname not in own):
             yield node
 

@@ -3,10 +3,11 @@
 Standard: §6.2 Adding Columns
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from postgast import pg_query_pb2 as pb
 
+from cloudlab.standards.expressions import strings
 from cloudlab.standards.rule import Found, Level, Rule, Step
 
 
@@ -14,7 +15,8 @@ def _check(step: Step) -> Iterator[Found]:
     node = step.statement.node
     if not isinstance(node, pb.UpdateStmt | pb.DeleteStmt) or step.is_new(step.table(node.relation)):
         return
-    if node.HasField("where_clause") and not _says_little(node.where_clause):
+    filled = {one.res_target.name for one in node.target_list} if isinstance(node, pb.UpdateStmt) else set[str]()
+    if node.HasField("where_clause") and not _says_little(node.where_clause, filled):
         return
     verb = "changes" if isinstance(node, pb.UpdateStmt) else "deletes"
     yield step.found(
@@ -23,10 +25,11 @@ def _check(step: Step) -> Iterator[Found]:
     )
 
 
-def _says_little(where: pb.Node) -> bool:
-    """Whether the condition is that of a backfill: IS NULL, or true."""
+def _says_little(where: pb.Node, filled: Set[str]) -> bool:
+    """Whether the condition is that of a backfill: what is filled IS NULL, or true."""
     if where.HasField("null_test"):
-        return where.null_test.nulltesttype == pb.IS_NULL
+        names = strings(where.null_test.arg.column_ref.fields)
+        return where.null_test.nulltesttype == pb.IS_NULL and bool(filled & set(names[-1:]))
     return where.HasField("a_const")
 
 
@@ -47,7 +50,10 @@ RULE = Rule(
         "UPDATE users SET age = 0 WHERE user_id BETWEEN 1 AND 1000;",
         "CREATE TABLE users (age integer PRIMARY KEY); UPDATE users SET age = 0;",
         "DELETE FROM settings WHERE name = 'x';",
+        "UPDATE tokens SET kind = 1 WHERE flow_id IS NULL;",
+        "DELETE FROM tokens WHERE user_id IS NULL;",
         "CREATE TEMP TABLE t (a integer); DELETE FROM t;",
     ),
     step=_check,
+    on=frozenset({"DeleteStmt", "UpdateStmt"}),
 )

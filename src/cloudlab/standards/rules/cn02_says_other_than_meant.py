@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.catalog import Catalog, Column, Constraint
-from cloudlab.standards.expressions import literal, operations
+from cloudlab.standards.expressions import literal, strings
 from cloudlab.standards.rule import Found, Level, Rule
 from cloudlab.standards.scope import is_text, owned, qualified, quoted
 
@@ -55,7 +55,7 @@ def _never_refuses(check: Constraint) -> bool:
         node = getattr(node, node.WhichOneof("node") or "", None)
     if not isinstance(node, pb.A_Expr):
         return False
-    name = next((name for name, each in operations(node) if each == node), "")
+    name = (strings(node.name) or ("",))[-1]
     if node.kind == pb.AEXPR_OP and name in _COMPARES:
         return _is_null(node.lexpr) or _is_null(node.rexpr)
     members = node.rexpr.list.items if node.kind == pb.AEXPR_IN else node.rexpr.a_array_expr.elements

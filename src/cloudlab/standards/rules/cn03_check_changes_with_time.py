@@ -5,7 +5,6 @@ Standard: §2.2 Column Constraints
 
 from collections.abc import Iterator
 
-import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
@@ -13,6 +12,7 @@ from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.expressions import calls, function_name
 from cloudlab.standards.rule import Found, Level, Rule
 from cloudlab.standards.scope import owned, qualified, quoted
+from cloudlab.standards.walking import walk
 
 _CHANGING = frozenset(
     {
@@ -41,7 +41,7 @@ def _check(catalog: Catalog) -> Iterator[Found]:
 
 
 def _changing(catalog: Catalog, tree: Message) -> str:
-    for _, node in postgast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, pb.SQLValueFunction):
             return pb.SQLValueFunctionOp.Name(node.op).removeprefix("SVFOP_")
     for call in calls(tree):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from postgast import pg_query_pb2 as pb
 
+from cloudlab.standards.expressions import strings
 from cloudlab.standards.rule import Found, Level, Rule, Step
 
 _RENAMES = {pb.OBJECT_TABLE: "table", pb.OBJECT_COLUMN: "column", pb.OBJECT_SCHEMA: "schema", pb.OBJECT_TYPE: "type"}
@@ -17,22 +18,38 @@ def _check(step: Step) -> Iterator[Found]:
     node = step.statement.node
     if isinstance(node, pb.RenameStmt) and node.rename_type in _RENAMES:
         table = step.table(node.relation) if node.HasField("relation") else None
-        if not step.is_new(table):
-            old = node.subname or node.relation.relname
+        old = node.subname or node.relation.relname or (strings(node.object.list.items) or ("",))[-1]
+        if not step.is_new(table) and not (node.rename_type == pb.OBJECT_TYPE and _is_swapped(step, old)):
             yield step.found(f"code that still says {old} fails from now on", name=old)
     elif isinstance(node, pb.DropStmt) and node.remove_type in _DROPS:
         for one in node.objects:
-            names = [item.string.sval for item in one.list.items] or [one.string.sval]
+            names = [*strings(one.list.items), *strings(one.type_name.names)] or [one.string.sval]
             table = step.catalog.find(names[-2] if len(names) > 1 else "", names[-1])
-            if not step.is_new(table) and not _was_new(step, names[-1]):
-                yield step.found(
-                    f"code that still uses the {_DROPS[node.remove_type]} fails from now on", name=names[-1]
-                )
+            what = _DROPS[node.remove_type]
+            if step.is_new(table) or _was_new(step, names[-1]) or _is_swapped(step, names[-1]):
+                continue
+            if table or not node.missing_ok or what not in {"table", "view"}:
+                yield step.found(f"code that still uses the {what} {names[-1]} fails from now on", name=names[-1])
     elif isinstance(node, pb.AlterTableStmt) and not step.is_new(step.table(node.relation)):
         for each in node.cmds:
             command = each.alter_table_cmd
             if command.subtype == pb.AT_DropColumn:
                 yield step.found(f"code that still names {command.name} fails from now on", name=command.name)
+
+
+def _is_swapped(step: Step, name: str) -> bool:
+    """Whether the same file makes a type, table or view of this name, or gives its name to another."""
+    for statement in step.script.statements:
+        node = statement.node
+        if isinstance(node, pb.CreateStmt | pb.ViewStmt):
+            made = node.relation if isinstance(node, pb.CreateStmt) else node.view
+            if made.relname == name:
+                return True
+        if isinstance(node, pb.CreateEnumStmt) and strings(node.type_name)[-1:] == (name,):
+            return True
+        if isinstance(node, pb.RenameStmt) and node.newname == name:
+            return True
+    return False
 
 
 def _was_new(step: Step, name: str) -> bool:
@@ -64,6 +81,13 @@ RULE = Rule(
         "ALTER TABLE users RENAME CONSTRAINT a TO b;",
         "CREATE TEMP TABLE t (a integer); DROP TABLE t;",
         "ALTER INDEX a RENAME TO b;",
+        "DROP TABLE IF EXISTS never_made;",
+        "CREATE TABLE pushers (a integer);\n-- next file\nCREATE TABLE new_pushers (a integer);"
+        " DROP TABLE pushers; ALTER TABLE new_pushers RENAME TO pushers;",
+        "DROP VIEW v; CREATE VIEW v AS SELECT 1 AS a;",
+        "CREATE TYPE mood_new AS ENUM ('a'); ALTER TABLE t ALTER COLUMN m TYPE mood_new USING m::text::mood_new;"
+        " ALTER TYPE mood RENAME TO mood_old; ALTER TYPE mood_new RENAME TO mood; DROP TYPE mood_old;",
     ),
     step=_check,
+    on=frozenset({"AlterTableStmt", "DropStmt", "RenameStmt"}),
 )

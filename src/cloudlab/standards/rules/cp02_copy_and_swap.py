@@ -53,4 +53,5 @@ RULE = Rule(
         "ALTER TABLE users RENAME TO users_old; CREATE TABLE users (id bigint PRIMARY KEY);",
     ),
     step=_check,
+    on=frozenset({"RenameStmt"}),
 )

@@ -48,4 +48,5 @@ RULE = Rule(
         "ALTER TABLE users ADD COLUMN n serial NOT NULL;",
     ),
     step=_check,
+    on=frozenset({"AlterTableStmt"}),
 )

@@ -22,17 +22,12 @@ def _check(step: Step) -> Iterator[Found]:
             command = each.alter_table_cmd
             if command.subtype in {pb.AT_DropColumn, pb.AT_AlterColumnType} and command.name in table.columns:
                 yield from _of_column(step, table, command)
-    elif isinstance(node, pb.RenameStmt) and node.HasField("relation") and (table := step.table(node.relation)):
-        if node.rename_type == pb.OBJECT_COLUMN:
-            yield from _functions(step, table, node.subname)
-        elif node.rename_type == pb.OBJECT_TABLE:
-            yield from _functions(step, table, "")
     elif isinstance(node, pb.DropStmt) and node.remove_type in _DROPPED and node.behavior == pb.DROP_CASCADE:
         yield from _of_dropped(step, node)
 
 
 def _of_column(step: Step, table: Table, command: pb.AlterTableCmd) -> Iterator[Found]:
-    drops, cascades = command.subtype == pb.AT_DropColumn, command.behavior == pb.DROP_CASCADE
+    cascades = command.behavior == pb.DROP_CASCADE
     for view in _views(step, table, command.name):
         end = "which goes with it, with its grants" if cascades else "so the statement fails"
         yield step.found(
@@ -49,8 +44,6 @@ def _of_column(step: Step, table: Table, command: pb.AlterTableCmd) -> Iterator[
     if policies:
         end = "and would go with it: rows are shown to all or to nobody" if cascades else "so the statement fails"
         yield step.found(f"the policy {policies[0]} looks at {command.name}, {end}", name=policies[0])
-    if drops:
-        yield from _functions(step, table, command.name)
 
 
 def _views(step: Step, table: Table, column: str) -> Iterator[Table]:
@@ -60,19 +53,6 @@ def _views(step: Step, table: Table, column: str) -> Iterator[Table]:
         read = {relation.relname for relation in relations(tree)}
         if table.name in read and (not column or column in columns(tree)):
             yield view
-
-
-def _functions(step: Step, table: Table, column: str) -> Iterator[Found]:
-    """Report functions whose bodies name it: nothing keeps them in step, they fail when they are called."""
-    wanted = {table.name, column} - {""}
-    for function in step.catalog.functions.values():
-        if wanted <= words(function.body) and not step.is_new(table):
-            what = f"{table.name}.{column}" if column else table.name
-            yield step.found(
-                f"the body of {function.name}() names {what}: it fails from the next call on",
-                name=function.name,
-                remedy=f"CREATE OR REPLACE FUNCTION {function.name}() … in the same transaction.",
-            )
 
 
 def _of_dropped(step: Step, node: pb.DropStmt) -> Iterator[Found]:
@@ -100,12 +80,12 @@ RULE = Rule(
         "\n-- next file\nALTER TABLE t ALTER COLUMN a TYPE bigint;",
         "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE VIEW v AS SELECT a FROM t;"
         "\n-- next file\nDROP TABLE t CASCADE;",
-        "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgsql AS"
-        " $$ BEGIN RETURN (SELECT sum(a) FROM t); END $$;\n-- next file\nALTER TABLE t RENAME COLUMN a TO b;",
         "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE POLICY p ON t USING (a = 1);"
         "\n-- next file\nALTER TABLE t DROP COLUMN a;",
     ),
     good=(
+        "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE TABLE copy AS SELECT a FROM t;"
+        "\n-- next file\nDROP TABLE t CASCADE;",
         "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE VIEW v AS SELECT id FROM t;"
         "\n-- next file\nALTER TABLE t DROP COLUMN a;",
         "CREATE TABLE t (id bigint PRIMARY KEY, a integer); CREATE VIEW v AS SELECT a FROM t;"
@@ -118,4 +98,5 @@ RULE = Rule(
         " $$ SELECT count(*) FROM t $$;\n-- next file\nALTER TABLE t DROP COLUMN a;",
     ),
     step=_check,
+    on=frozenset({"AlterTableStmt", "DropStmt"}),
 )

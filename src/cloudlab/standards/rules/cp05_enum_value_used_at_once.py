@@ -5,10 +5,10 @@ Standard: §2.2 Standard Data Types
 
 from collections.abc import Iterator
 
-import postgast
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.rule import Found, Level, Rule, Step
+from cloudlab.standards.walking import walk
 
 
 def _check(step: Step) -> Iterator[Found]:
@@ -17,12 +17,16 @@ def _check(step: Step) -> Iterator[Found]:
         return
     added = {
         one.node.new_val
-        for one in step.together()
-        if isinstance(one.node, pb.AlterEnumStmt) and not one.node.old_val and not _is_new_type(step, one.node)
+        for one in step.earlier.of_kind("AlterEnumStmt")
+        if one.transaction is not None
+        and one.transaction == step.statement.transaction
+        and isinstance(one.node, pb.AlterEnumStmt)
+        and not one.node.old_val
+        and not _is_new_type(step, one.node)
     }
     if not added:
         return
-    for _, inner in postgast.walk(node):
+    for inner in walk(node):
         if isinstance(inner, pb.A_Const) and inner.sval.sval in added:
             yield step.found(f"uses '{inner.sval.sval}', which was added in the same transaction", name=inner.sval.sval)
             return

@@ -5,7 +5,6 @@ Standard: §3.2 Event Examples
 
 from collections.abc import Iterator
 
-import postgast
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.expressions import function_name, literal
@@ -18,7 +17,7 @@ _BUILDERS = frozenset({"jsonb_build_object", "json_build_object"})
 def _check(query: Query) -> Iterator[Found]:
     if query.statement.node is None:
         return
-    for _, node in postgast.walk(query.statement.node):
+    for node in query.nodes():
         if isinstance(node, pb.FuncCall) and function_name(node) in _BUILDERS:
             for key, value in zip(node.args[::2], node.args[1::2], strict=False):
                 name = literal(key) or ""

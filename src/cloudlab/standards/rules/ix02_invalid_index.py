@@ -64,4 +64,5 @@ RULE = Rule(
     ),
     schema=_check,
     step=_check_step,
+    on=frozenset({"IndexStmt"}),
 )

@@ -5,7 +5,7 @@ Standard: §6.2 Schema Changes
 
 from collections.abc import Iterator
 
-from cloudlab.standards.facts import changes, setting
+from cloudlab.standards.facts import CHANGES, changes, setting
 from cloudlab.standards.rule import Found, Level, Rule, Step
 
 
@@ -49,4 +49,6 @@ RULE = Rule(
         "ALTER TABLE users ALTER COLUMN age SET STATISTICS 500;",
     ),
     step=_check,
+    on=CHANGES,
+    once=True,
 )

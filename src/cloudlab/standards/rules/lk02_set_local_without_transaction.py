@@ -39,4 +39,5 @@ RULE = Rule(
         "SET LOCAL lock_timeout = '1s'; ALTER TABLE users ADD COLUMN a integer;",
     ),
     step=_check,
+    on=frozenset({"VariableSetStmt"}),
 )

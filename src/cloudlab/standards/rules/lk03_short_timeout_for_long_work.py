@@ -54,4 +54,5 @@ RULE = Rule(
         "BEGIN; SET LOCAL lock_timeout = '1s'; COMMIT; CREATE INDEX CONCURRENTLY idx_a ON users (a);",
     ),
     step=_check,
+    on=frozenset({"IndexStmt", "DropStmt", "ReindexStmt"}),
 )

@@ -60,4 +60,5 @@ RULE = Rule(
         "BEGIN; ALTER TABLE users ADD COLUMN a integer; SELECT set_config('a.b', 'c', true); COMMIT;",
     ),
     step=_check,
+    on=frozenset(_LONG),
 )

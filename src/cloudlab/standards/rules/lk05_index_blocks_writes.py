@@ -49,4 +49,5 @@ RULE = Rule(
         "CREATE TEMP TABLE t (a integer); CREATE INDEX idx_t_a ON t (a);",
     ),
     step=_check,
+    on=frozenset({"IndexStmt"}),
 )

@@ -59,4 +59,5 @@ RULE = Rule(
         "-- +goose NO TRANSACTION\n-- +goose Up\nCREATE INDEX CONCURRENTLY i ON users (a);\n-- +goose Down\nSELECT 1;",
     ),
     step=_check,
+    on=frozenset({"AlterTableStmt", "DropStmt", "IndexStmt", "RefreshMatViewStmt", "ReindexStmt"}),
 )

@@ -73,4 +73,5 @@ RULE = Rule(
         "CREATE MATERIALIZED VIEW totals AS SELECT 1 AS a; REFRESH MATERIALIZED VIEW totals;",
     ),
     step=_check,
+    on=frozenset({"DropStmt", "AlterTableStmt", "ReindexStmt", "RefreshMatViewStmt", "VacuumStmt", "ClusterStmt"}),
 )

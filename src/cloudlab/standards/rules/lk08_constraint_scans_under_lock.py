@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from postgast import pg_query_pb2 as pb
 
-from cloudlab.standards.facts import changes
+from cloudlab.standards.facts import CHANGES, changes
 from cloudlab.standards.rule import Found, Level, Rule, Step
 
 _FORMS = {"add check", "add foreign key", "add column, check"}
@@ -59,4 +59,5 @@ RULE = Rule(
         "CREATE TABLE orders (a integer PRIMARY KEY REFERENCES users);",
     ),
     step=_check,
+    on=CHANGES,
 )

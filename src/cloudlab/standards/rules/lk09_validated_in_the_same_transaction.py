@@ -50,4 +50,5 @@ RULE = Rule(
         "BEGIN; ALTER TABLE u ADD COLUMN b integer; ALTER TABLE t VALIDATE CONSTRAINT c; COMMIT;",
     ),
     step=_check,
+    on=frozenset({"AlterTableStmt"}),
 )

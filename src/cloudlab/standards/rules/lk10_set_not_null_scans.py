@@ -5,7 +5,7 @@ Standard: §6.2 Adding Columns
 
 from collections.abc import Iterator
 
-from cloudlab.standards.facts import changes
+from cloudlab.standards.facts import CHANGES, changes
 from cloudlab.standards.rule import Found, Level, Rule, Step
 
 
@@ -46,4 +46,5 @@ RULE = Rule(
         "ALTER TABLE users ALTER COLUMN age DROP NOT NULL;",
     ),
     step=_check,
+    on=CHANGES,
 )

@@ -5,7 +5,7 @@ Standard: §6.2 Adding Columns
 
 from collections.abc import Iterator
 
-from cloudlab.standards.facts import changes
+from cloudlab.standards.facts import CHANGES, changes
 from cloudlab.standards.rule import Found, Level, Rule, Step
 
 
@@ -49,4 +49,5 @@ RULE = Rule(
         "ALTER TABLE users ADD COLUMN n integer GENERATED ALWAYS AS (a + 1) VIRTUAL;",
     ),
     step=_check,
+    on=CHANGES,
 )

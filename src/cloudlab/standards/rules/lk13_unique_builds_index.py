@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from postgast import pg_query_pb2 as pb
 
-from cloudlab.standards.facts import changes
+from cloudlab.standards.facts import CHANGES, changes
 from cloudlab.standards.rule import Found, Level, Rule, Step
 
 _FORMS = {"add unique", "add primary key", "add exclusion", "add column, unique"}
@@ -54,4 +54,5 @@ RULE = Rule(
         "CREATE UNIQUE INDEX CONCURRENTLY uq_users_email ON users (email);",
     ),
     step=_check,
+    on=CHANGES,
 )

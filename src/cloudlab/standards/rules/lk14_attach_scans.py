@@ -61,4 +61,5 @@ RULE = Rule(
         " ALTER TABLE e ATTACH PARTITION e2 FOR VALUES FROM ('2026-03-01') TO ('2026-04-01');",
     ),
     step=_check,
+    on=frozenset({"AlterTableStmt"}),
 )

@@ -51,4 +51,5 @@ RULE = Rule(
         "BEGIN; SELECT 1; COMMIT; BEGIN; SELECT 2; COMMIT;",
     ),
     step=_check,
+    on=frozenset({"TransactionStmt"}),
 )

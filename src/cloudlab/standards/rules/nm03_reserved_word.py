@@ -60,4 +60,5 @@ RULE = Rule(
     ),
     schema=_check,
     step=_check_step,
+    on=frozenset({"CreateStmt", "AlterTableStmt", "IndexStmt", "RenameStmt"}),
 )

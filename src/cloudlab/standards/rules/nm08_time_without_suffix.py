@@ -12,8 +12,13 @@ from cloudlab.standards.scope import listed, owned, qualified, quoted
 
 _MOMENT = re.compile(
     r"(\w+_)?(at|time|timestamp|since|until|from|to|before|after|on|date|start|end|expires|expiry|deadline|due|cursor|floor"
-    r"|moment|seen|when|hour|month|week|bucket|as_of|up_to)"
+    r"|moment|seen|when|hour|month|week|bucket|as_of|up_to)|(date|time)_\w+"
 )
+
+
+def _snake(name: str) -> str:
+    """Return createdAt as created_at; that it has another case is for NM01 to say."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _check(catalog: Catalog) -> Iterator[Found]:
@@ -23,7 +28,7 @@ def _check(catalog: Catalog) -> Iterator[Found]:
             for column in table.columns.values()
             if column.type.startswith("timestamp")
             and not column.type.endswith("]")
-            and not _MOMENT.fullmatch(column.name)
+            and not _MOMENT.fullmatch(_snake(column.name))
         ]
         if names:
             yield Found(
@@ -50,6 +55,8 @@ RULE = Rule(
         "CREATE TABLE u (last_login_at timestamptz, locked_until timestamptz);",
         "CREATE TABLE u (valid_from timestamptz, valid_to timestamptz);",
         "CREATE TABLE u (birthday date, locked boolean);",
+        "CREATE TABLE u (date_created timestamptz, time_taken timestamptz);",
+        'CREATE TABLE u ("createdAt" timestamptz, "validUntil" timestamptz);',
     ),
     schema=_check,
 )

@@ -5,13 +5,13 @@ Standard: §10.1 Performance Monitoring
 
 from collections.abc import Iterator
 
-import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.expressions import strings
 from cloudlab.standards.rule import Found, Level, Query, Rule, Step
 from cloudlab.standards.trees import relations
+from cloudlab.standards.walking import walk
 
 _RENAMED = {
     "total_time": "total_exec_time",
@@ -25,7 +25,7 @@ _ANYARRAY = {"most_common_vals", "histogram_bounds", "most_common_elems", "range
 
 def _check_step(step: Step) -> Iterator[Found]:
     node = step.statement.node
-    if isinstance(node, pb.ViewStmt):
+    if isinstance(node, pb.ViewStmt) and "pg_stat" in step.statement.text:
         names = _plain(node.query) & _ANYARRAY
         if names and _reads(node.query, "pg_stats"):
             yield step.found(
@@ -37,7 +37,7 @@ def _check_step(step: Step) -> Iterator[Found]:
 
 
 def _check_query(query: Query) -> Iterator[Found]:
-    if query.statement.node:
+    if query.statement.node and "pg_stat_statements" in query.statement.text:
         yield from _statements(query, query.statement.node)
 
 
@@ -61,9 +61,9 @@ def _reads(tree: Message, name: str) -> bool:
 def _plain(tree: Message) -> set[str]:
     """Return the columns that a query names, but for those of which it takes the text."""
     return {
-        strings(node.fields)[-1] for _, node in postgast.walk(tree) if isinstance(node, pb.ColumnRef) and node.fields
+        strings(node.fields)[-1] for node in walk(tree) if isinstance(node, pb.ColumnRef) and node.fields
         and strings(node.fields)
-    } - {strings(node.arg.column_ref.fields)[-1] for _, node in postgast.walk(tree)
+    } - {strings(node.arg.column_ref.fields)[-1] for node in walk(tree)
          if isinstance(node, pb.TypeCast) and strings(node.arg.column_ref.fields)}  # fmt: skip
 
 
@@ -87,5 +87,6 @@ RULE = Rule(
         "CREATE VIEW m AS SELECT tablename, most_common_vals::text AS common FROM pg_stats;",
     ),
     step=_check_step,
+    on=frozenset({"ViewStmt"}),
     query=_check_query,
 )

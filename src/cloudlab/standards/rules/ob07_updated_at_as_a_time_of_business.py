@@ -5,7 +5,6 @@ Standard: §10.2 Business Rule Compliance Monitoring
 
 from collections.abc import Iterator
 
-import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
@@ -13,6 +12,7 @@ from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.expressions import columns, function_name, strings
 from cloudlab.standards.rule import Found, Level, Query, Rule
 from cloudlab.standards.trees import parsed
+from cloudlab.standards.walking import walk
 
 _AGGREGATES = {"avg", "sum", "max", "min", "percentile_cont", "percentile_disc", "count"}
 
@@ -32,12 +32,12 @@ def _measures(tree: Message) -> bool:
     """Whether an aggregate is taken of updated_at less created_at."""
     return any(
         isinstance(node, pb.FuncCall) and function_name(node) in _AGGREGATES and any(map(_is_difference, node.args))
-        for _, node in postgast.walk(tree)
+        for node in walk(tree)
     )
 
 
 def _is_difference(tree: Message) -> bool:
-    for _, node in postgast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, pb.A_Expr) and strings(node.name) == ("-",):
             left, right = list(columns(node.lexpr)), list(columns(node.rexpr))
             if left == ["updated_at"] and right == ["created_at"]:

@@ -5,7 +5,6 @@ Standard: §5.2 Pagination
 
 from collections.abc import Iterator
 
-import postgast
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.expressions import literal
@@ -15,7 +14,7 @@ from cloudlab.standards.rule import Found, Level, Query, Rule
 def _check(query: Query) -> Iterator[Found]:
     if query.statement.node is None:
         return
-    for _, node in postgast.walk(query.statement.node):
+    for node in query.nodes():
         if (
             isinstance(node, pb.SelectStmt)
             and node.HasField("limit_offset")

@@ -16,7 +16,7 @@ _TIMES = ("_at", "_on", "_date", "_time", "date", "created", "updated", "timesta
 
 
 def _check(query: Query) -> Iterator[Found]:
-    for select in selects(query.statement.node):
+    for select in selects(query):
         if not select.HasField("limit_count") or len(select.sort_clause) != 1:
             continue
         by = select.sort_clause[0].sort_by.node

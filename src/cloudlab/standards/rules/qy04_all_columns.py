@@ -5,12 +5,12 @@ Standard: §5.2 Query Patterns
 
 from collections.abc import Iterator
 
-import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.rule import Found, Level, Query, Rule
 from cloudlab.standards.statements import sources
+from cloudlab.standards.walking import walk
 
 
 def _check(query: Query) -> Iterator[Found]:
@@ -29,7 +29,7 @@ def _has_star(tree: Message) -> bool:
         return False
     if tree.op != pb.SETOP_NONE:
         return _has_star(tree.larg) or _has_star(tree.rarg)
-    own = {node.ctename for _, node in postgast.walk(tree.with_clause) if isinstance(node, pb.CommonTableExpr)}
+    own = {node.ctename for node in walk(tree.with_clause) if isinstance(node, pb.CommonTableExpr)}
     tables = [one for one in sources(tree.from_clause) if one.relname not in own]
     return bool(tables) and any(_is_star(one.res_target.val) for one in tree.target_list)
 

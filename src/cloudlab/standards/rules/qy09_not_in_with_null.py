@@ -5,7 +5,6 @@ Standard: §5.2 Query Patterns
 
 from collections.abc import Iterator
 
-import postgast
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.rule import Found, Level, Query, Rule
@@ -13,7 +12,7 @@ from cloudlab.standards.statements import column_of, conjuncts, known_tables
 
 
 def _check(query: Query) -> Iterator[Found]:
-    for _, node in postgast.walk(query.statement.node) if query.statement.node else ():
+    for node in query.nodes():
         if isinstance(node, pb.BoolExpr) and node.boolop == pb.NOT_EXPR:
             link = node.args[0].sub_link
             if link.sub_link_type == pb.ANY_SUBLINK and not link.oper_name and (name := _nullable(query, link)):

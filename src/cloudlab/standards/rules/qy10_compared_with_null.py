@@ -5,7 +5,6 @@ Standard: §5.2 Query Patterns
 
 from collections.abc import Iterator
 
-import postgast
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.expressions import strings
@@ -13,7 +12,7 @@ from cloudlab.standards.rule import Found, Level, Query, Rule
 
 
 def _check(query: Query) -> Iterator[Found]:
-    for _, node in postgast.walk(query.statement.node) if query.statement.node else ():
+    for node in query.nodes():
         if isinstance(node, pb.A_Expr) and node.kind == pb.AEXPR_OP and strings(node.name)[-1:] in {("=",), ("<>",)}:
             for side in (node.lexpr, node.rexpr):
                 if side.HasField("a_const") and side.a_const.isnull:

@@ -5,22 +5,22 @@ Standard: §5.2 Query Patterns
 
 from collections.abc import Iterator
 
-import postgast
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.catalog import Table
 from cloudlab.standards.expressions import literal
 from cloudlab.standards.rule import Found, Level, Query, Rule
 from cloudlab.standards.statements import column_of, known_tables, selects
+from cloudlab.standards.walking import walk
 
 _LIKE = {pb.AEXPR_LIKE, pb.AEXPR_ILIKE}
 _SMALL = 10_000
 
 
 def _check(query: Query) -> Iterator[Found]:
-    for select in selects(query.statement.node):
+    for select in selects(query):
         known = known_tables(select.from_clause, query.catalog)
-        for _, node in postgast.walk(select.where_clause):
+        for node in walk(select.where_clause):
             if not isinstance(node, pb.A_Expr) or node.kind not in _LIKE:
                 continue
             pattern, found = literal(node.rexpr) or "", column_of(node.lexpr, known)

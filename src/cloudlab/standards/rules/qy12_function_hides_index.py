@@ -18,7 +18,7 @@ _HIDES = {"date", "date_trunc", "lower", "upper", "trim", "coalesce", "to_char",
 
 
 def _check(query: Query) -> Iterator[Found]:
-    for select in selects(query.statement.node):
+    for select in selects(query):
         known = known_tables(select.from_clause, query.catalog)
         for one in conjuncts(select.where_clause):
             if operator(one) in _COMPARES and (found := _hidden(one.a_expr.lexpr, known)):

@@ -16,7 +16,7 @@ _BROKEN = {"numeric", "double precision", "real"}
 
 
 def _check(query: Query) -> Iterator[Found]:
-    for select in selects(query.statement.node):
+    for select in selects(query):
         known = known_tables(select.from_clause, query.catalog)
         for one in conjuncts(select.where_clause):
             if operator(one) not in {"=", "<", ">", "<=", ">="}:

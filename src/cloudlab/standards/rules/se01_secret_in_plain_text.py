@@ -13,13 +13,14 @@ _SECRET = re.compile(
     r"(?:^|_)(password|passwd|passphrase|private_key|secret_key|client_secret|api_secret|api_key|totp_secret|otp_secret|"
     r"two_factor_secret|ssn|social_security_number|tax_file_number|passport_number|iban)$"
 )
-_SAFE = re.compile(r"(hash|digest|encrypt|cipher|sealed|crypted|masked|last_?(4|four)|salt|public)")
+_SAFE = re.compile(r"(hash|digest|encrypt|cipher|sealed|crypted|masked|display|preview|last_?(4|four)|salt|public)")
 _TEXT = {"text", "character varying", "character", "json", "jsonb", "citext"}
 
 
 def _check(catalog: Catalog) -> Iterator[Found]:
     for table in catalog.real_tables():
-        hashed = any(_SAFE.search(name) for name in table.columns)
+        # Django's users have a hash in `password`, whatever the table is called.
+        hashed = any(_SAFE.search(name) for name in table.columns) or "last_login" in table.columns
         for column in table.columns.values():
             found = _SECRET.search(column.name)
             if found and column.base_type in _TEXT and not _SAFE.search(column.name):
@@ -51,6 +52,8 @@ RULE = Rule(
         "CREATE TABLE p (id bigint PRIMARY KEY); ALTER TABLE p ADD COLUMN stripe_api_key text;",
     ),
     good=(
+        "CREATE TABLE auth_user (id integer PRIMARY KEY, password varchar(128) NOT NULL, last_login timestamptz);",
+        "CREATE TABLE s (id bigint PRIMARY KEY, display_secret_key text);",
         "CREATE TABLE u (id bigint PRIMARY KEY, password_hash text, password_changed_at timestamptz);",
         "CREATE TABLE a (id bigint PRIMARY KEY, encrypted_client_secret bytea, api_key_digest text);",
         "CREATE TABLE u (id bigint PRIMARY KEY, password text); COMMENT ON COLUMN u.password IS 'Argon2 hash';",

@@ -66,4 +66,5 @@ RULE = Rule(
         "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO a;",
     ),
     step=_check,
+    on=frozenset({"GrantStmt"}),
 )

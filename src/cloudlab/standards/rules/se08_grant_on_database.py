@@ -39,4 +39,5 @@ RULE = Rule(
         "REVOKE ALL ON DATABASE cloudlab FROM PUBLIC;",
     ),
     step=_check,
+    on=frozenset({"GrantStmt"}),
 )

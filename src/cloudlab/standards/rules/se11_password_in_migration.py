@@ -48,4 +48,5 @@ RULE = Rule(
         "ALTER ROLE app PASSWORD NULL;",
     ),
     step=_check,
+    on=frozenset({"CreateRoleStmt", "AlterRoleStmt"}),
 )

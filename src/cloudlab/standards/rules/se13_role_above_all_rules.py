@@ -57,5 +57,6 @@ RULE = Rule(
         "CREATE ROLE app LOGIN CREATEDB;",
     ),
     step=_check_step,
+    on=frozenset({"CreateRoleStmt", "AlterRoleStmt"}),
     server=_check_server,
 )

@@ -6,12 +6,12 @@ Standard: §4.1 Row-Level Security (RLS)
 import re
 from collections.abc import Iterator
 
-import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.expressions import function_name, literal
 from cloudlab.standards.rule import Found, Level, Query, Rule, Step
+from cloudlab.standards.walking import walk
 
 _ARGUMENTS = 3
 _WHO = re.compile(r"\w+\..*(tenant|user|org|account|customer|company|workspace|team|claim|jwt|role|member|actor)", re.I)
@@ -34,7 +34,7 @@ def _check_query(query: Query) -> Iterator[Found]:
 
 def _for_the_session(tree: Message) -> Iterator[str]:
     """Yield the settings that set_config() changes for longer than the transaction."""
-    for _, node in postgast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, pb.FuncCall) and function_name(node) == "set_config" and len(node.args) == _ARGUMENTS:
             name = literal(node.args[0]) or ""
             if _WHO.match(name) and literal(node.args[2]) in {"false", "f"}:
@@ -71,5 +71,6 @@ RULE = Rule(
         "SELECT set_config('search_path', '', false);",
     ),
     step=_check_step,
+    on=frozenset({"VariableSetStmt", "SelectStmt"}),
     query=_check_query,
 )

@@ -5,7 +5,6 @@ Standard: §4.1 Row-Level Security (RLS)
 
 from collections.abc import Iterator
 
-import postgast
 from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
@@ -14,6 +13,7 @@ from cloudlab.standards.expressions import calls, function_name, literal, type_n
 from cloudlab.standards.rule import Found, Level, Rule
 from cloudlab.standards.tenancy import conditions
 from cloudlab.standards.trees import parsed
+from cloudlab.standards.walking import walk
 
 _TEXT = {"text", "character varying", "name", "citext"}
 _WITH_MISSING_OK = 2
@@ -32,7 +32,7 @@ def _check(catalog: Catalog) -> Iterator[Found]:
 
 def _wrong(tree: Message) -> str:
     """Say how reading a setting fails; empty when it does not."""
-    for _, node in postgast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, pb.TypeCast) and type_name(node.type_name) not in _TEXT:
             call = node.arg.func_call
             if node.arg.HasField("func_call") and function_name(call) == "current_setting" and _is_custom(call):

@@ -11,7 +11,9 @@ from cloudlab.standards.rule import Found, Level, Rule
 from cloudlab.standards.scope import checks_of, foreign_columns, is_text, owned, qualified, quoted
 
 _FIXED = re.compile(r"(\w+_)?status|(\w+_)?state|payment_method|severity|priority|gender|visibility|(\w+_)?role")
-_OPEN = re.compile(r"(http|response|address|billing|shipping|region|us|home|mailing|remote|external|raw)_\w+")
+_OPEN = re.compile(
+    r"(http|response|address|billing|shipping|region|us|home|mailing|remote|external|raw|session|oauth)_\w+"
+)
 # What has an address has states of a country.
 _ADDRESS = frozenset({"city", "zip", "country", "postal_code", "zip_code", "zipcode", "country_code"})
 

@@ -40,4 +40,5 @@ RULE = Rule(
         "ALTER TYPE order_status RENAME VALUE 'payed' TO 'paid';",
     ),
     step=_check,
+    on=frozenset({"AlterEnumStmt"}),
 )

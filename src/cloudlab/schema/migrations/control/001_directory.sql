@@ -78,6 +78,7 @@ COMMENT ON COLUMN tenants.drop_after IS 'From when on its data may be deleted, N
 COMMENT ON COLUMN tenants.created_at IS 'When the tenant was created';
 COMMENT ON COLUMN tenants.updated_at IS 'When this row last changed';
 
+-- cloudlab: ignore TN01 because it says where tenants live, before a session is of one of them; no tenant logs in to this database
 CREATE TABLE placements (
     tenant_id uuid NOT NULL,
     shard_id uuid NOT NULL,

@@ -5,6 +5,7 @@
 -- Standard: §9.1 Encryption at Rest
 
 -- migrate:up
+-- cloudlab: ignore TN01 because it says where tenants live, before a session is of one of them; no tenant logs in to this database
 CREATE TABLE erasures (
     tenant_id uuid NOT NULL,
     subject_id uuid NOT NULL,

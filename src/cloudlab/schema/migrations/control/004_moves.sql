@@ -5,6 +5,8 @@
 -- Standard: §7.2 Tenant-Based Sharding
 
 -- migrate:up
+-- cloudlab: ignore FK06 because the record of a move outlives its tenant
+-- cloudlab: ignore TN01 because it says where tenants live, before a session is of one of them; no tenant logs in to this database
 CREATE TABLE moves (
     move_id uuid DEFAULT uuidv7() NOT NULL,
     tenant_id uuid NOT NULL,

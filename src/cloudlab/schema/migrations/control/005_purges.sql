@@ -16,7 +16,7 @@ CREATE TABLE purges (
 );
 -- No foreign key: the record outlives the tenant.
 COMMENT ON TABLE purges IS 'Dropped tenants whose data is being deleted, or was';
-COMMENT ON COLUMN purges.tenant_id IS 'The tenant';
+COMMENT ON COLUMN purges.tenant_id IS 'Tenant that was dropped';
 COMMENT ON COLUMN purges.tenant_name IS 'What it was called';
 COMMENT ON COLUMN purges.shard_name IS 'Shard that held it at the end';
 COMMENT ON COLUMN purges.deleted_count IS 'Rows deleted one by one so far; those of a schema that was dropped whole are not counted';

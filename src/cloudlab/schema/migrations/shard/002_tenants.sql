@@ -40,7 +40,7 @@ CREATE TABLE tenant_local (
     CONSTRAINT chk_tenant_local_schema_name_format CHECK (schema_name ~ '^[a-z][a-z0-9_]*$')
 );
 COMMENT ON TABLE tenant_local IS 'Tenants this shard serves: the truth that routers are held to';
-COMMENT ON COLUMN tenant_local.tenant_id IS 'The tenant';
+COMMENT ON COLUMN tenant_local.tenant_id IS 'Tenant that lives on this shard';
 COMMENT ON COLUMN tenant_local.tenant_name IS 'Its name, for people';
 COMMENT ON COLUMN tenant_local.schema_name IS 'Schema that holds its tables';
 COMMENT ON COLUMN tenant_local.state IS 'Whether it is served here: importing, open, suspended or moved';

@@ -45,7 +45,7 @@ CREATE TABLE projection_checkpoints (
     CONSTRAINT chk_projection_checkpoints_attempts_not_negative CHECK (failed_attempts >= 0)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE projection_checkpoints IS 'How far each lane of each projection has read the feed, and which worker has it';
-COMMENT ON COLUMN projection_checkpoints.projection_name IS 'Name of the projection';
+COMMENT ON COLUMN projection_checkpoints.projection_name IS 'As the code registers it';
 COMMENT ON COLUMN projection_checkpoints.lane IS 'Which streams: those whose id ends in these bits';
 COMMENT ON COLUMN projection_checkpoints.epoch IS 'Epoch of the shard in which the position was reached';
 COMMENT ON COLUMN projection_checkpoints.event_position IS 'Position up to which everything of the lane has been applied';
@@ -68,7 +68,7 @@ CREATE TABLE projection_workers (
         REFERENCES projections (projection_name) ON DELETE CASCADE
 );
 COMMENT ON TABLE projection_workers IS 'Workers that share a projection: the lanes are divided among those seen of late';
-COMMENT ON COLUMN projection_workers.projection_name IS 'Name of the projection';
+COMMENT ON COLUMN projection_workers.projection_name IS 'Which one the worker runs, as the code registers it';
 COMMENT ON COLUMN projection_workers.worker_id IS 'The worker, a new id for each process';
 COMMENT ON COLUMN projection_workers.seen_at IS 'When it last asked for lanes';
 
@@ -90,10 +90,10 @@ CREATE TABLE parked_events (
 CREATE INDEX idx_parked_events_projection_name_aggregate_id ON parked_events (projection_name, aggregate_id);
 COMMENT ON TABLE parked_events IS 'Events a projection could not apply, and those behind them in the same stream; never skipped, waiting for somebody';
 COMMENT ON COLUMN parked_events.projection_name IS 'Projection that could not apply it';
-COMMENT ON COLUMN parked_events.event_position IS 'The event';
+COMMENT ON COLUMN parked_events.event_position IS 'Position of what could not be applied';
 COMMENT ON COLUMN parked_events.tenant_id IS 'Tenant whose event it is';
 COMMENT ON COLUMN parked_events.aggregate_id IS 'Its stream, which waits as a whole to keep its order';
-COMMENT ON COLUMN parked_events.event_type IS 'Type of the event';
+COMMENT ON COLUMN parked_events.event_type IS 'What had happened, as in events';
 COMMENT ON COLUMN parked_events.failed_attempts IS 'How often it was tried; 0 when it only waits behind another';
 COMMENT ON COLUMN parked_events.last_error IS 'What the last attempt said';
 COMMENT ON COLUMN parked_events.created_at IS 'When it was parked';

@@ -23,7 +23,7 @@ CREATE TABLE event_archives (
     partition_name varchar(63) NOT NULL,
     state varchar(20) DEFAULT 'moving' NOT NULL,
     event_count bigint NOT NULL,
-    event_hash numeric NOT NULL,
+    event_hash numeric(40,0) NOT NULL,
     last_position bigint NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,

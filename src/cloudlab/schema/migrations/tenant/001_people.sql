@@ -82,7 +82,7 @@ CREATE TABLE user_profiles (
 );
 COMMENT ON TABLE user_profiles IS 'What a user prefers; may lag, never decides about stock or money';
 COMMENT ON COLUMN user_profiles.tenant_id IS 'Tenant the user belongs to';
-COMMENT ON COLUMN user_profiles.user_id IS 'The user';
+COMMENT ON COLUMN user_profiles.user_id IS 'Whose profile this is';
 COMMENT ON COLUMN user_profiles.country IS 'ISO 3166 country code';
 COMMENT ON COLUMN user_profiles.locale IS 'BCP 47 language tag';
 COMMENT ON COLUMN user_profiles.preferences IS 'Preferences by name';

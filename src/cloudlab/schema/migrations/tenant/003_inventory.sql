@@ -21,7 +21,7 @@ CREATE TABLE inventory (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE inventory IS 'Stock of each product, the sum of its buckets; the database refuses a negative one whatever the code does';
 COMMENT ON COLUMN inventory.tenant_id IS 'Tenant whose stock it is';
-COMMENT ON COLUMN inventory.product_id IS 'The product';
+COMMENT ON COLUMN inventory.product_id IS 'What is in stock';
 COMMENT ON COLUMN inventory.bucket_number IS '0, or one of the further rows over which the stock of a contended product is spread';
 COMMENT ON COLUMN inventory.available_quantity IS 'Units that may be sold';
 COMMENT ON COLUMN inventory.reserved_quantity IS 'Units sold and not yet shipped';
@@ -47,7 +47,7 @@ CREATE TABLE inventory_updates (
 COMMENT ON TABLE inventory_updates IS 'Ledger of stock, append-only: its sums are the inventory';
 COMMENT ON COLUMN inventory_updates.tenant_id IS 'Tenant whose stock it is';
 COMMENT ON COLUMN inventory_updates.update_id IS 'Unique identifier of the entry';
-COMMENT ON COLUMN inventory_updates.product_id IS 'The product';
+COMMENT ON COLUMN inventory_updates.product_id IS 'Whose stock changed';
 COMMENT ON COLUMN inventory_updates.order_id IS 'Order that caused it, NULL for receipts and corrections';
 COMMENT ON COLUMN inventory_updates.delta_available IS 'Change of the available quantity';
 COMMENT ON COLUMN inventory_updates.delta_reserved IS 'Change of the reserved quantity';

@@ -93,7 +93,7 @@ CREATE TABLE order_items (
 CREATE INDEX idx_order_items_product_id ON order_items (tenant_id, product_id);
 COMMENT ON TABLE order_items IS 'Lines of an order, with what the product was called and cost when it was placed';
 COMMENT ON COLUMN order_items.tenant_id IS 'Tenant in whose shop it was placed';
-COMMENT ON COLUMN order_items.order_id IS 'The order';
+COMMENT ON COLUMN order_items.order_id IS 'Order that this is a line of';
 COMMENT ON COLUMN order_items.line_number IS 'Place of the line in the order, from 1';
 COMMENT ON COLUMN order_items.product_id IS 'Product bought';
 COMMENT ON COLUMN order_items.vendor_id IS 'Vendor who sold it then';

@@ -34,7 +34,7 @@ COMMENT ON COLUMN payments.tenant_id IS 'Tenant that is paid';
 COMMENT ON COLUMN payments.payment_id IS 'Unique identifier of the payment';
 COMMENT ON COLUMN payments.order_id IS 'Order it pays for';
 COMMENT ON COLUMN payments.payment_method IS 'Way it is paid';
-COMMENT ON COLUMN payments.provider IS 'Payment provider';
+COMMENT ON COLUMN payments.provider IS 'Who moves the money, by its short name';
 COMMENT ON COLUMN payments.status IS 'What has become of it, as its transactions say: created, authorized, captured, partially_refunded, refunded, voided, failed or unknown';
 COMMENT ON COLUMN payments.currency IS 'ISO 4217 currency of its amounts';
 COMMENT ON COLUMN payments.amount IS 'Amount asked for';
@@ -98,14 +98,16 @@ CREATE TABLE payment_webhooks (
     currency char(3) NOT NULL,
     occurred_at timestamp with time zone NOT NULL,
     received_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT pk_payment_webhooks PRIMARY KEY (tenant_id, provider, event_id)
+    CONSTRAINT pk_payment_webhooks PRIMARY KEY (tenant_id, provider, event_id),
+    CONSTRAINT chk_payment_webhooks_type CHECK (transaction_type IN ('authorize', 'capture', 'void', 'refund', 'chargeback')),
+    CONSTRAINT chk_payment_webhooks_status CHECK (status IN ('pending', 'succeeded', 'failed', 'unknown'))
 );
 COMMENT ON TABLE payment_webhooks IS 'What providers said of their own accord, each message once, append-only';
 COMMENT ON COLUMN payment_webhooks.tenant_id IS 'Tenant that is paid';
-COMMENT ON COLUMN payment_webhooks.provider IS 'Payment provider';
+COMMENT ON COLUMN payment_webhooks.provider IS 'Who sent the message, by its short name';
 COMMENT ON COLUMN payment_webhooks.event_id IS 'How the provider calls the message; the same when it sends it again';
-COMMENT ON COLUMN payment_webhooks.transaction_type IS 'authorize, capture, void or refund';
-COMMENT ON COLUMN payment_webhooks.status IS 'succeeded or failed';
+COMMENT ON COLUMN payment_webhooks.transaction_type IS 'authorize, capture, void, refund or chargeback';
+COMMENT ON COLUMN payment_webhooks.status IS 'pending, succeeded, failed or unknown';
 COMMENT ON COLUMN payment_webhooks.provider_reference IS 'How the provider calls what it did';
 COMMENT ON COLUMN payment_webhooks.idempotency_key IS 'Key under which we had asked, NULL when nobody of ours did';
 COMMENT ON COLUMN payment_webhooks.amount IS 'Amount moved';

@@ -1,0 +1,97 @@
+"""Running a check: reading the targets, asking the rules, leaving out what is known, writing the report.
+
+Standard: §11 Best Practices
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cloudlab.errors import InvalidInput
+from cloudlab.standards import (
+    baseline,
+    changed,
+    checking,
+    choices,
+    explaining,
+    poolers,
+    report,
+    rules,
+    suppressing,
+    targets,
+)
+from cloudlab.standards.catalog import Catalog
+from cloudlab.standards.files import Source, is_database
+from cloudlab.standards.order import Order
+from cloudlab.standards.results import Result
+from cloudlab.standards.rule import Finding, Level, Rule, Server
+
+_FAILS = {Level.ERROR: {Level.ERROR}, Level.WARNING: {Level.ERROR, Level.WARNING}, Level.NOTE: set(Level)}
+
+
+def run(order: Order, sources: Sequence[Source]) -> Result:
+    """Do what is asked; `sources` are the files of the targets.
+
+    Raises:
+        InvalidInput: There is no such format, or the options contradict each other.
+        NotFound: There is no such rule or baseline.
+        ConfigError: The choices of the project cannot be read.
+        Unavailable: The database cannot be reached.
+    """
+    if order.style not in report.FORMATS:
+        raise InvalidInput(f"{order.style!r} is no format", hint=f"Choose one of {', '.join(report.FORMATS)}.")
+    if order.write_baseline and not order.baseline:
+        raise InvalidInput("--write-baseline needs --baseline FILE", hint="It says which file to write.")
+    if order.explain:
+        return Result("\n".join(_explained(order, sources)), failed=False)
+    findings = _of_project(order, sources)
+    if order.write_baseline:
+        Path(order.baseline).write_text(baseline.written(findings), encoding="utf-8")
+        return Result(f"{len(findings)} findings written to {order.baseline}", failed=False)
+    if order.baseline:
+        findings = baseline.unknown(findings, baseline.read(Path(order.baseline)))
+    if order.since:
+        findings = changed.only(findings, changed.files(order.since, Path.cwd()))
+    failed = any(finding.level in _FAILS[Level(order.fail_on)] for finding in findings)
+    return Result(report.FORMATS[order.style](findings), failed)
+
+
+def _of_project(order: Order, sources: Sequence[Source]) -> Sequence[Finding]:
+    """Return the findings that neither a comment nor the choices of the project leave out."""
+    project = choices.load(Path.cwd())
+    chosen = replace(project, select=order.select or project.select, ignore=(*project.ignore, *order.ignore))
+    asked = chosen.rules()
+    scripts = targets.scripts(sources)
+    catalog, found = _of_databases(order, asked)
+    if scripts:
+        found += checking.of_files(scripts, catalog, asked)
+    for pooler in poolers.read_poolers(sources):
+        found += checking.of_pooler(pooler, asked)
+    left = suppressing.applied(found, scripts, {rule.id for rule in asked}, datetime.now(UTC).date())
+    return checking.by_place(checking.once(chosen.applied(left)))
+
+
+def _of_databases(order: Order, asked: Sequence[Rule]) -> tuple[Catalog | None, list[Finding]]:
+    """Return what is found in the databases, and the schema of the last one."""
+    catalog, found = None, list[Finding]()
+    for url in filter(is_database, order.targets):
+        catalog, server = _read(url)
+        found += checking.of_schema(catalog, asked)
+        found += checking.of_server(server, asked)
+    return catalog, found
+
+
+def _read(url: str) -> tuple[Catalog, Server]:
+    import asyncio  # noqa: PLC0415  a file is checked without what talks to databases
+
+    from cloudlab.standards import reading  # noqa: PLC0415
+
+    return asyncio.run(reading.read(url))
+
+
+def _explained(order: Order, sources: Sequence[Source]) -> Iterator[str]:
+    rule = rules.named(order.explain)
+    urls = list(filter(is_database, order.targets))
+    yield f"{rule.id} {rule.title}"
+    yield from explaining.explain(rule, targets.scripts(sources), _read(urls[-1])[0] if urls else None)
