@@ -5,6 +5,7 @@ Standard: §10.1 Health Checks
 
 from typing import Any
 
+import psycopg
 import pytest
 
 from cloudlab.standards import checking, reading
@@ -109,3 +110,16 @@ async def test_a_real_server_is_read_and_judged(each_postgres: Cluster):
     assert "OB10" not in found
     assert server.facts["hba"]
     assert server.facts["passwords"]
+
+
+async def test_a_partitioned_table_is_no_table_that_was_never_frozen(each_postgres: Cluster):
+    with each_postgres.database("partitioned") as name:
+        url = each_postgres.url(name, "postgres")
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute("CREATE TABLE e (at date) PARTITION BY RANGE (at)")
+            conn.execute("CREATE TABLE e1 PARTITION OF e FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')")
+        _, server = await reading.read(url)
+    ages = {row["name"]: row["xid_age"] for row in server.facts["tables"]}
+    assert ages["public.e"] == 0
+    assert 0 < ages["public.e1"] < 1_000_000
+    assert {finding.at.source for finding in checking.of_server(server, RULES)} == {"server"}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
-from cloudlab.standards.catalog import Catalog, Place
+from cloudlab.standards.catalog import NOWHERE, Catalog, Place
 from cloudlab.standards.folding import fold
 from cloudlab.standards.poolers import Pooler
 from cloudlab.standards.rule import Earlier, Finding, Found, Level, OfStep, Query, Rule, Server, Step
@@ -26,6 +26,8 @@ _OTHERS = re.compile(
 
 # 12_backfill.sql, V3__backfill.sql, 2024-01-31-backfill/up.sql
 _NUMBERED = re.compile(r"(^|/)[VR]?\d+[^/]*(/[^/]*)?\.sql$")
+
+_SERVER = Place("server")
 
 SYNTAX = Rule(
     id="SX01",
@@ -110,10 +112,10 @@ def of_queries(
 
 
 def of_server(server: Server, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
-    """Judge a server's settings, roles and state."""
+    """Judge a server's settings, roles and state; what is of no table is found at `server`."""
     for rule in rules or every():
-        if rule.server:
-            yield from _all(rule, rule.server(server))
+        for found in rule.server(server) if rule.server else ():
+            yield Finding(rule, replace(found, at=_SERVER) if found.at == NOWHERE else found, rule.level)
 
 
 def of_pooler(pooler: Pooler, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:

@@ -39,7 +39,7 @@ _FACTS: dict[str, LiteralString] = {
         SELECT /* reading_server.tables */ s.schemaname || '.' || s.relname AS name, s.n_live_tup AS live,
                s.n_dead_tup AS dead, s.seq_scan, s.idx_scan,
                greatest(s.last_analyze, s.last_autoanalyze) AS analyzed, s.n_mod_since_analyze AS changed,
-               age(c.relfrozenxid) AS xid_age, c.reloptions AS options
+               CASE WHEN c.relkind = 'p' THEN 0 ELSE age(c.relfrozenxid) END AS xid_age, c.reloptions AS options
         FROM pg_stat_user_tables AS s JOIN pg_class AS c ON c.oid = s.relid
     """,
     "databases": """
