@@ -25,7 +25,12 @@ def is_whole(index: Index, names: tuple[str, ...]) -> bool:
 
 def serves_for(index: Index, other: Index) -> bool:
     """Whether an index does all that another one does: its keys begin with the other's, on the same rows."""
-    if index.method != other.method or not index.valid or predicate(index) != predicate(other):
+    if (
+        index.columns[:1] != other.columns[:1]
+        or index.method != other.method
+        or not index.valid
+        or predicate(index) != predicate(other)
+    ):
         return False
     if other.unique and not (index.unique and len(keys(index)) == len(keys(other))):
         return False

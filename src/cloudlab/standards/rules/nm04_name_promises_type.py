@@ -5,8 +5,9 @@ Standard: §2.1 Column Naming
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-from cloudlab.standards.catalog import Catalog, Column
+from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.rule import Found, Level, Rule
 from cloudlab.standards.scope import owned
 
@@ -17,23 +18,24 @@ _NUMBERS = ("integer", "bigint", "smallint", "numeric", "double precision", "rea
 def _check(catalog: Catalog) -> Iterator[Found]:
     for table in owned(catalog):
         for column in table.columns.values():
-            promised = _promised(column)
+            promised = _promised(column.name, column.type)
             if promised:
                 yield Found(f"{column.name} is {column.type}, not {promised}", column.at, f"{table}.{column.name}")
 
 
-def _promised(column: Column) -> str:
+@lru_cache(maxsize=4096)
+def _promised(name: str, kind: str) -> str:
     """Return what the name promises where the type is something else."""
     known = (*_TIMES, *_NUMBERS, "boolean", "text", "character", "uuid", "json")
-    if not column.type.startswith(known):
+    if not kind.startswith(known):
         return ""
-    if re.fullmatch(r"(is|has|can)_\w+", column.name) and column.type.startswith(("text", "character", *_NUMBERS)):
+    if re.fullmatch(r"(is|has|can)_\w+", name) and kind.startswith(("text", "character", *_NUMBERS)):
         return "boolean"
-    if re.fullmatch(r"\w+_at", column.name) and not column.type.startswith(_TIMES):
-        return "a time" if column.name not in {"look_at", "good_at"} else ""
-    if re.fullmatch(r"\w+_count", column.name) and not column.type.startswith(_NUMBERS):
+    if re.fullmatch(r"\w+_at", name) and not kind.startswith(_TIMES):
+        return "a time" if name not in {"look_at", "good_at"} else ""
+    if re.fullmatch(r"\w+_count", name) and not kind.startswith(_NUMBERS):
         return "a number"
-    if re.fullmatch(r"\w+_date", column.name) and not column.type.startswith(("date", "timestamp")):
+    if re.fullmatch(r"\w+_date", name) and not kind.startswith(("date", "timestamp")):
         return "a date"
     return ""
 

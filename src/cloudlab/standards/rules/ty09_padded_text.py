@@ -28,9 +28,11 @@ def _check(catalog: Catalog) -> Iterator[Found]:
 
 
 def _is_padded(table: Table, column: Column) -> bool:
-    found = re.fullmatch(r"character\((\d+)\)", column.type)
+    found = re.fullmatch(r"character\((\d+)\)", column.type) if column.type.startswith("character(") else None
+    if found is None:
+        return False
     is_code = _FIXED.search(column.name) or any(checks_of(table, column.name))
-    return bool(found) and int(found[1]) > 1 and not is_code
+    return int(found[1]) > 1 and not is_code
 
 
 RULE = Rule(
