@@ -50,6 +50,10 @@ def check(
     explain: Annotated[
         str | None, typer.Option("--explain", metavar="ID", help="Show what this rule looked at and decided.")
     ] = None,
+    fix: Annotated[
+        str | None,
+        typer.Option("--fix", metavar="DIR", help="Write a migration for what needs no decision; '-' prints it."),
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Look at all again, whatever was found before.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -70,6 +74,7 @@ def check(
         since=since or "",
         stdin_name=stdin_name,
         explain=explain or "",
+        fix=fix or "",
         use_cache=not no_cache,
     )
     result = quick.result_of(order)

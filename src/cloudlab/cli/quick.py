@@ -15,6 +15,7 @@ from cloudlab.standards.results import Result
 VALUES = {
     "--format": "style", "-f": "style", "--select": "select", "--ignore": "ignore", "--fail-on": "fail_on",
     "--baseline": "baseline", "--since": "since", "--stdin-name": "stdin_name", "--explain": "explain",
+    "--fix": "fix",
 }  # fmt: skip
 FLAGS = {"--write-baseline": {"write_baseline": True}, "--no-cache": {"use_cache": False}, "--json": {"style": "json"}}
 _LISTS = {"select", "ignore"}

@@ -128,17 +128,31 @@ def begin(folder: Path, title: str, *, author: str, on: date, standard: str) -> 
     Raises:
         InvalidInput: Nothing of the title can stand in a file's name.
     """
+    path = next_path(folder, title)
+    with path.open("x", encoding="utf-8") as file:
+        lines = [*header(title, author, on, title, standard), "", "-- migrate:up", "", "-- migrate:down", ""]
+        file.write("\n".join(lines))
+    return path
+
+
+def next_path(folder: Path, title: str) -> Path:
+    """Return the path of a folder's next migration; the folder is made when it is missing.
+
+    Raises:
+        InvalidInput: Nothing of the title can stand in a file's name.
+    """
     name = "_".join(re.findall(r"[a-z0-9]+", title.lower()))
     if not name or "\n" in title:
         raise InvalidInput(f"{title!r} cannot name a migration", hint="Say in a few words what it does.")
     folder.mkdir(parents=True, exist_ok=True)
     numbers = [int(match[1]) for path in folder.glob("*.sql") if (match := _NAME.fullmatch(path.name))]
-    path = folder / f"{max(numbers, default=0) + 1:03}_{name[:80]}.sql"
-    header = {"Migration": title, "Author": author, "Date": str(on), "Description": title, "Standard": standard}
-    lines = [f"-- {key}: {value}" for key, value in header.items()]
-    with path.open("x", encoding="utf-8") as file:
-        file.write("\n".join([*lines, "", "-- migrate:up", "", "-- migrate:down", ""]))
-    return path
+    return folder / f"{max(numbers, default=0) + 1:03}_{name[:80]}.sql"
+
+
+def header(title: str, author: str, on: date, description: str, standard: str) -> list[str]:
+    """Return the lines that a migration begins with."""
+    parts = {"Migration": title, "Author": author, "Date": str(on), "Description": description, "Standard": standard}
+    return [f"-- {key}: {value}" for key, value in parts.items()]
 
 
 def _read(path: Path) -> str:

@@ -82,6 +82,15 @@ def of_migrations(
                     yield Finding(rule, found, rule.level)
             fold(catalog, statement, script.number)
             earlier.append(statement)
+        _fold_online(catalog, script)
+
+
+def _fold_online(catalog: Catalog, script: Script) -> None:
+    """Fold what the lines of a file that are done online lead to."""
+    if "-- migrate:online " in script.text:
+        from cloudlab.standards import folders  # noqa: PLC0415  few files have such lines, and the engine loads long
+
+        folders.fold_lines(catalog, script)
 
 
 def _by_kind(rules: Sequence[Rule]) -> Callable[[str], Sequence[tuple[Rule, OfStep]]]:
@@ -142,8 +151,11 @@ def of_files(
     folded = Catalog()
     migrations = _migrations(scripts)
     yield from of_migrations(migrations, folded, rules)
-    yield from of_schema(folded, rules)
     done = {id(script) for script in migrations}
+    for script in scripts:
+        if id(script) not in done:
+            _fold_online(folded, script)
+    yield from of_schema(folded, rules)
     for script in scripts:
         if id(script) in done:
             continue

@@ -3,6 +3,7 @@
 Standard: §6.1 Migration File Structure
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +18,9 @@ from cloudlab.schema.places import SHOP_SCHEMA
 from cloudlab.schema.postgres import PLATFORM_SCHEMA
 from cloudlab.standards.catalog import Catalog, Place
 from cloudlab.standards.folding import fold
-from cloudlab.standards.scripts import Statement, read_files
+from cloudlab.standards.scripts import Script, Statement, read_files
+
+_LINE = re.compile(rf"--\s*{ONLINE}\s+(.+)")
 
 
 def of_tree(tree: Tree) -> Catalog:
@@ -58,6 +61,21 @@ def of_migrations(files: Sequence[Migration], schema: str, catalog: Catalog | No
                     statement = Statement(postgast.unwrap_node(node.stmt), text, at, 0)
                     fold(catalog, statement, migration.number)
     return catalog
+
+
+def fold_lines(catalog: Catalog, script: Script) -> None:
+    """Fold what the lines `-- migrate:online …` of a file lead to on its way up.
+
+    Raises:
+        MigrationError: A line is none that the engine knows.
+    """
+    lines = script.text.split("-- migrate:down", 1)[0].splitlines()
+    for number, line in enumerate(lines, 1):
+        if written := _LINE.fullmatch(line):
+            for text in _plainly(catalog, written[1]):
+                for node in postgast.parse(text).stmts:
+                    at = Place(script.path, number)
+                    fold(catalog, Statement(postgast.unwrap_node(node.stmt), text, at, 0), script.number)
 
 
 def _plainly(catalog: Catalog, text: str) -> Iterator[str]:

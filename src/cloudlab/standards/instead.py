@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import postgast
+from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.expressions import deparsed, strings, type_name
@@ -21,7 +22,11 @@ _ON_DELETE = {"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAUL
 
 def lines(step: Step) -> Iterator[str]:
     """Yield a line `-- migrate:online …` for each part of the statement that has one."""
-    node = step.statement.node
+    yield from of(step.statement.node)
+
+
+def of(node: Message | None) -> Iterator[str]:
+    """Yield the lines for a statement of libpg_query's tree."""
     if isinstance(node, pb.IndexStmt):
         yield from _index(node)
     elif isinstance(node, pb.UpdateStmt):

@@ -21,6 +21,7 @@ class Order:
         since: Report only what stands in files that changed since this commit.
         stdin_name: What standard input is called.
         explain: The id of a rule: show what it looked at and decided.
+        fix: A folder for a migration that mends what can be mended, or `-` to print it.
         use_cache: Whether a result may be one that was kept.
     """
 
@@ -34,4 +35,5 @@ class Order:
     since: str = ""
     stdin_name: str = "<stdin>"
     explain: str = ""
+    fix: str = ""
     use_cache: bool = True

@@ -34,7 +34,8 @@ class Result:
 
 def can_be_kept(order: Order) -> bool:
     """Whether nothing but files decides the result."""
-    asks_elsewhere = order.since or order.explain or order.write_baseline or any(map(is_database, order.targets))
+    asks_elsewhere = order.since or order.explain or order.fix or order.write_baseline
+    asks_elsewhere = asks_elsewhere or any(map(is_database, order.targets))
     return order.use_cache and not asks_elsewhere
 
 

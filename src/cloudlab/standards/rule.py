@@ -131,6 +131,7 @@ class Rule:
         step: Judges a statement of a migration.
         on: The kinds of statement that `step` has a word to say about; it is not asked about others. All when empty.
         once: One finding in a file is enough: what mends it mends all of them.
+        mends: The remedy of a finding, where it is SQL, may run as it stands: nothing is lost and no code must change.
         query: Judges a statement of an application.
         server: Judges a server.
         pooler: Judges a configuration of PgBouncer; its examples are such files.
@@ -148,6 +149,7 @@ class Rule:
     step: OfStep | None = None
     on: frozenset[str] = frozenset()
     once: bool = False
+    mends: bool = False
     query: OfQuery | None = None
     server: OfServer | None = None
     pooler: OfPooler | None = None

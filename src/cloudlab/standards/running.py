@@ -53,6 +53,11 @@ def run(order: Order, sources: Sequence[Source]) -> Result:
         findings = baseline.unknown(findings, baseline.read(Path(order.baseline)))
     if order.since:
         findings = changed.only(findings, changed.files(order.since, Path.cwd()))
+    if order.fix:
+        from cloudlab.standards import mending  # noqa: PLC0415  a check alone needs no migration engine
+
+        mended = mending.mend(findings, datetime.now(UTC).date())
+        return Result(mending.report(mended, order.fix, order.style), failed=False)
     failed = any(finding.level in _FAILS[Level(order.fail_on)] for finding in findings)
     return Result(report.FORMATS[order.style](findings), failed)
 

@@ -21,7 +21,7 @@ _TOOLS = frozenset(
         "atlas_schema_revisions", "spatial_ref_sys", "sequelizemeta", "active_storage_blobs",
         "active_storage_attachments",
         "active_storage_variant_records", "action_text_rich_texts", "oban_jobs", "que_jobs",
-        "db_migrations", "db_lock", "migration", "refinery_schema_history", "delayed_jobs",
+        "db_migrations", "db_lock", "online_operations", "migration", "refinery_schema_history", "delayed_jobs",
     }
 )  # fmt: skip
 _RECORDS = re.compile(r"(^|_)(events?|logs?|history|histories|archive|archived|audits?|outbox|versions?|snapshots?)$")

@@ -90,5 +90,6 @@ RULE = Rule(
         "CREATE TABLE u (status text CHECK (status IN ('draft', 'paid')));",
         "CREATE TABLE u (hint text DEFAULT 'now()');",
     ),
+    mends=True,
     schema=_check,
 )

@@ -44,5 +44,6 @@ RULE = Rule(
         "CREATE TABLE u (a int); ALTER TABLE u ADD CONSTRAINT c CHECK (a > 0) NOT VALID; ALTER TABLE u DROP"
         " CONSTRAINT c;",
     ),
+    mends=True,
     schema=_check,
 )

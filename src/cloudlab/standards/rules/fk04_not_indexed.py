@@ -69,5 +69,6 @@ RULE = Rule(
         " FOREIGN KEY (a, b) REFERENCES u); CREATE INDEX idx_o_b_a_c ON o (b, a, c);",
         "CREATE TABLE u (u uuid PRIMARY KEY); CREATE TABLE o (u uuid UNIQUE REFERENCES u);",
     ),
+    mends=True,
     schema=_check,
 )

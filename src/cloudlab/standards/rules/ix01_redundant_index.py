@@ -72,5 +72,6 @@ RULE = Rule(
         "CREATE TABLE t (a int, b int, c int); CREATE INDEX i ON t (a) INCLUDE (c); CREATE INDEX j ON t (a, b);",
         "CREATE TABLE t (a text); CREATE INDEX i ON t (lower(a)); CREATE INDEX j ON t (upper(a));",
     ),
+    mends=True,
     schema=_check,
 )

@@ -23,7 +23,7 @@ def _check(catalog: Catalog) -> Iterator[Found]:
                     f"{table}.{index.name}",
                     "ATTACH the index of each partition that lacks one."
                     if table.kind == "partitioned"
-                    else f"REINDEX INDEX CONCURRENTLY {name}; or DROP INDEX CONCURRENTLY {name};",
+                    else f"REINDEX INDEX CONCURRENTLY {name};",
                 )
 
 
@@ -62,6 +62,7 @@ RULE = Rule(
         "CREATE TABLE t (a int); CREATE INDEX IF NOT EXISTS i ON t (a);",
         "CREATE TABLE e (a int) PARTITION BY RANGE (a); CREATE INDEX i ON ONLY e (a);",
     ),
+    mends=True,
     schema=_check,
     step=_check_step,
     on=frozenset({"IndexStmt"}),

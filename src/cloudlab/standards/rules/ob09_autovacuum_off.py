@@ -47,6 +47,7 @@ RULE = Rule(
         " ALTER TABLE t RESET (autovacuum_enabled);",
         "CREATE TABLE t (a integer PRIMARY KEY) WITH (autovacuum_enabled = true, fillfactor = 50);",
     ),
+    mends=True,
     schema=_check,
     server=_check_server,
 )

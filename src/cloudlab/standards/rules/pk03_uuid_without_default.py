@@ -49,5 +49,6 @@ RULE = Rule(
         " CREATE TABLE user_profiles (user_id uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE);",
         "CREATE TABLE erasures (subject_id uuid PRIMARY KEY);",
     ),
+    mends=True,
     schema=_check,
 )

@@ -63,5 +63,6 @@ RULE = Rule(
         _ORDERS + "CREATE TABLE orders_archive (archive_id uuid PRIMARY KEY, row_data jsonb);",
         "CREATE TABLE web_archive (url text);",
     ),
+    mends=True,
     schema=_check,
 )

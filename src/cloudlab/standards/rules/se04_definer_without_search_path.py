@@ -44,5 +44,6 @@ RULE = Rule(
         "CREATE FUNCTION f() RETURNS integer LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';"
         " ALTER FUNCTION f() SET search_path = public;",
     ),
+    mends=True,
     schema=_check,
 )

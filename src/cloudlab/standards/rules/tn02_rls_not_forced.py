@@ -41,5 +41,6 @@ RULE = Rule(
         "CREATE TABLE p (a integer); SELECT protect('p'); ALTER TABLE p ENABLE ROW LEVEL SECURITY;",
         "CREATE TABLE p (a integer); ALTER TABLE p FORCE ROW LEVEL SECURITY; ALTER TABLE p ENABLE ROW LEVEL SECURITY;",
     ),
+    mends=True,
     schema=_check,
 )

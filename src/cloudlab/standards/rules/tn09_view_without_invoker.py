@@ -72,5 +72,6 @@ RULE = Rule(
         "CREATE TABLE p (a integer); ALTER TABLE p ENABLE ROW LEVEL SECURITY; CREATE VIEW v AS"
         " WITH p AS (SELECT 1 AS a) SELECT a FROM p;",
     ),
+    mends=True,
     schema=_check,
 )

@@ -72,5 +72,6 @@ RULE = Rule(
         _TOUCH + "CREATE TABLE orders_archive (updated_at timestamptz);",
         "CREATE TABLE a (updated_at timestamptz); CREATE TABLE b (updated_at timestamptz);",
     ),
+    mends=True,
     schema=_check,
 )
