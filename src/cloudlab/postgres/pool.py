@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from cloudlab.config import Limits
 from cloudlab.errors import ConfigError, TimedOut, Unavailable, from_postgres
 from cloudlab.postgres.transaction import Transaction
-from cloudlab.postgres.wire import Command, Connection, cancellations
+from cloudlab.postgres.wire import Command, Connection
 
 _MOST_READS = 4  # its farewell, then the end of the stream
 
@@ -132,18 +132,18 @@ class Pools:
     async def _living(self, pool: AsyncConnectionPool[Connection]) -> Connection:
         """Take a connection whose server has not hung up since: a restart breaks all idle ones at once."""
         while True:
-            before = cancellations()
+            before = _cancellations()
             try:
                 connection = await pool.getconn()
             except PoolTimeout as error:
                 raise self._no_connection(pool) from error
             except psycopg.OperationalError as error:
                 raise Unavailable(str(error)) from error
-            if cancellations() == before and not _has_hung_up(connection):
+            if _cancellations() == before and not _has_hung_up(connection):
                 return connection
             await pool.putconn(connection)
             # The pool waits by wait_for, which in Python 3.11 loses a cancellation that comes together with its result.
-            if cancellations() != before:
+            if _cancellations() != before:
                 raise asyncio.CancelledError
 
     def _no_connection(self, pool: AsyncConnectionPool[Connection]) -> Unavailable:
@@ -162,6 +162,11 @@ class Pools:
                     yield transaction
             except psycopg.Error as error:
                 raise from_postgres(error) from error
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 def _has_hung_up(connection: Connection) -> bool:

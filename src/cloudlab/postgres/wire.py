@@ -10,7 +10,6 @@ untyped: the SQL says what they are (`%(order_id)s::uuid`), so one text is one p
 Standard: §5.2 Query Patterns
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,10 +35,6 @@ _TEXTS = frozenset((str, type(None)))
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(%))")
 
 
-_RV = TypeVar("_RV")
-_INTERVAL = 0.1  # psycopg's own
-
-
 class Connection(AsyncConnection[TupleRow]):
     """A psycopg connection that remembers which statements the server has prepared for it, up to `statements_max`."""
 
@@ -50,29 +45,6 @@ class Connection(AsyncConnection[TupleRow]):
         super().__init__(pgconn, *args, **kwargs)
         self.prepared = {}
         self.statements_max = PREPARED_STATEMENTS_MAX
-
-    async def wait(  # the signature is psycopg's
-        self,
-        gen: PQGen[_RV],
-        interval: float = _INTERVAL,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> _RV:
-        """Wait as psycopg does, but never lose a cancellation.
-
-        What it waits by swallows, in Python 3.11, a cancellation that comes together with its result: a loop that was
-        told to end would go on for ever.
-        """
-        before = cancellations()
-        result = await super().wait(gen, interval, timeout)
-        if cancellations() != before:
-            raise asyncio.CancelledError
-        return result
-
-
-def cancellations() -> int:
-    """Return how often the current task was told to end."""
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
 
 
 @dataclass(frozen=True, slots=True)

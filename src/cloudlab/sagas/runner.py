@@ -7,7 +7,6 @@ Standard: §3.3 Saga State Management
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -182,8 +181,8 @@ class Runner:
         claimed, task = self._held[saga_id]
         log.info("saga lost to another owner", extra=_about(claimed))
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        # Not by awaiting it: its cancellation and our own would look the same, and ours must not be lost.
+        await asyncio.wait([task])
         self._held.pop(saga_id, None)
 
     async def _renew(self, held: Sequence[Claimed], seconds: float) -> list[UUID]:
