@@ -1,7 +1,6 @@
 """A small world for sagas to act in: a table of the tenant for local steps, and a ledger outside of the shard."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
