@@ -13,15 +13,18 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from valkey.asyncio import Valkey
 from valkey.exceptions import ConnectionError as ValkeyConnectionError
 from valkey.exceptions import TimeoutError as ValkeyTimeoutError
 
+from cloudlab.cancelling import not_lost
 from cloudlab.errors import Unavailable
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 _UNREACHABLE = (ValkeyConnectionError, ValkeyTimeoutError, OSError)
 
@@ -75,8 +78,8 @@ class Cache:
     def __init__(self, client: Valkey, *, ttl_seconds: float = 3600.0) -> None:
         self._client: Any = client  # its commands are untyped
         self._ttl_ms = round(ttl_seconds * 1000)
-        self._put = client.register_script(_PUT)
-        self._raise_floor = client.register_script(_RAISE_FLOOR)
+        self._put: Any = client.register_script(_PUT)
+        self._raise_floor: Any = client.register_script(_RAISE_FLOOR)
         self._loading: dict[str, asyncio.Task[Versioned]] = {}
         self.statistics = CacheStatistics()
 
@@ -92,7 +95,7 @@ class Cache:
     async def ping(self) -> bool:
         """Say whether the cache can be reached."""
         try:
-            return bool(await self._client.execute_command("PING"))
+            return bool(await _answer(self._client.execute_command("PING")))
         except _UNREACHABLE:
             return False
 
@@ -122,7 +125,7 @@ class Cache:
             Unavailable: The cache cannot be reached; the caller must try again.
         """
         try:
-            await self._raise_floor(keys=[key], args=[version, 2 * self._ttl_ms])
+            await _answer(self._raise_floor(keys=[key], args=[version, 2 * self._ttl_ms]))
         except _UNREACHABLE as error:
             raise Unavailable(f"the cache cannot be reached: {error}") from error
 
@@ -137,17 +140,18 @@ class Cache:
         """
         wanted, dropped = tuple(prefixes), 0
         try:
-            async for key in self._client.scan_iter(count=1000):
-                name = key.decode() if isinstance(key, bytes) else str(key)
-                if name.startswith(wanted):
-                    dropped += await self._client.unlink(name)
+            with not_lost():
+                async for key in self._client.scan_iter(count=1000):
+                    name = key.decode() if isinstance(key, bytes) else str(key)
+                    if name.startswith(wanted):
+                        dropped += await self._client.unlink(name)
         except _UNREACHABLE as error:
             raise Unavailable(f"the cache cannot be reached: {error}") from error
         return dropped
 
     async def _read(self, key: str) -> Versioned | None:
         try:
-            version, data = await self._client.execute_command("HMGET", key, "version", "data")
+            version, data = await _answer(self._client.execute_command("HMGET", key, "version", "data"))
         except _UNREACHABLE as error:
             self._unreachable(error)
             return None
@@ -156,7 +160,7 @@ class Cache:
     async def _load(self, key: str, load: Callable[[], Awaitable[Versioned]]) -> Versioned:
         loaded = await load()
         try:
-            await self._put(keys=[key], args=[loaded.version, json.dumps(dict(loaded.data)), self._ttl_ms])
+            await _answer(self._put(keys=[key], args=[loaded.version, json.dumps(dict(loaded.data)), self._ttl_ms]))
         except _UNREACHABLE as error:
             self._unreachable(error)
         return loaded
@@ -164,3 +168,9 @@ class Cache:
     def _unreachable(self, error: Exception) -> None:
         self.statistics.errors += 1
         log.warning("cache unreachable", extra={"error": repr(error)})
+
+
+async def _answer(asked: Awaitable[Answer]) -> Answer:
+    """Wait for the server's answer; the client sends by `wait_for`, which may lose a cancellation."""
+    with not_lost():
+        return await asked

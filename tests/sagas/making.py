@@ -140,11 +140,6 @@ async def running(platform: Platform, tenant: Tenant, **options: object) -> Asyn
     finally:
         for task in tasks:
             task.cancel()
-        while pending := [task for task in tasks if not task.done()]:
-            # Told again: one cancellation in some hundred is lost on the way, which is an open question.
-            await asyncio.wait(pending, timeout=10)
-            for task in pending:
-                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -3,7 +3,9 @@
 Standard: §7.2 Tenant-Based Sharding, §4.1 Tenant-Specific Schemas
 """
 
+import asyncio
 import dataclasses
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
@@ -14,9 +16,10 @@ from cloudlab.errors import Conflict, InvalidInput, TenantSuspended, WrongShard
 from cloudlab.events import store
 from cloudlab.events.types import event
 from cloudlab.platform import Platform
+from cloudlab.sagas import Saga, Sleep, start
 from cloudlab.shop import readmodels
-from cloudlab.tenancy.move_rows import sees_all
-from cloudlab.tenancy.moves import MoveState
+from cloudlab.tenancy.move_rows import connect, sees_all
+from cloudlab.tenancy.moves import MoveProgress, MoveState
 from cloudlab.tenancy.tenants import shard_config
 from cloudlab.values import Stream
 from fixtures.moving import catch_up, fill, fingerprints, leftovers, move, stream_of
@@ -162,6 +165,23 @@ async def test_a_paused_projection_is_named(platform: Platform):
     await platform.readers.resume(WEST, readmodels.product_sales.name)
     assert (await platform.moves.list())[0].last_error
     assert (await move(platform, tenant, EAST)).state is MoveState.GRACE
+
+
+async def test_a_saga_that_a_worker_holds_for_long_is_waited_for(platform: Platform):
+    tenant = await platform.create_tenant("acme", region="eu-west-1")
+    async with platform.session(tenant) as s:
+        await start(s, Saga("nap", Sleep(timedelta(hours=8))), {})
+    seen: list[MoveProgress] = []
+    async with await connect(shard_config(platform.config, WEST).urls.owner_url, tenant.tenant_id) as holder:
+        await holder.execute("BEGIN")
+        await holder.execute("UPDATE cloudlab.saga_instances SET lease_owner = gen_random_uuid()")
+        moving = asyncio.create_task(move(platform, tenant, EAST, told=seen.append))
+        while not any("holds a saga" in wait for progress in seen for wait in progress.waits):
+            await asyncio.wait([moving], timeout=0.01)
+            assert not moving.done(), await moving
+        await holder.execute("ROLLBACK")
+    assert (await moving).state is MoveState.GRACE
+    assert (await platform.tenant("acme")).shard == EAST
 
 
 @pytest.mark.parametrize(

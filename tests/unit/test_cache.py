@@ -41,6 +41,18 @@ async def test_five_hundred_readers_of_a_cold_key_load_it_once(cache: Cache):
     assert {one.version for one in found} == {1}
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_cancellation_is_never_lost_whenever_it_comes(cache: Cache, turns: int):
+    """The client of the cache sends by a function that, in Python 3.11, may return in spite of it."""
+    await cache.ping()
+    asking = asyncio.create_task(cache.raise_floor("k", turns + 1))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    while asking.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
 async def test_a_slow_reader_cannot_put_an_old_copy_back(cache: Cache):
     slow = asyncio.create_task(cache.get("k", loader(1, pause=0.1)))
     await asyncio.sleep(0.05)

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import Diagnostic
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from cloudlab.cancelling import times_asked
 from cloudlab.config import Limits
 from cloudlab.errors import ConfigError, TimedOut, Unavailable, from_postgres
 from cloudlab.postgres.transaction import Transaction
@@ -132,18 +133,17 @@ class Pools:
     async def _living(self, pool: AsyncConnectionPool[Connection]) -> Connection:
         """Take a connection whose server has not hung up since: a restart breaks all idle ones at once."""
         while True:
-            before = _cancellations()
+            before = times_asked()
             try:
                 connection = await pool.getconn()
             except PoolTimeout as error:
                 raise self._no_connection(pool) from error
             except psycopg.OperationalError as error:
                 raise Unavailable(str(error)) from error
-            if _cancellations() == before and not _has_hung_up(connection):
+            if times_asked() == before and not _has_hung_up(connection):
                 return connection
             await pool.putconn(connection)
-            # The pool waits by wait_for, which in Python 3.11 loses a cancellation that comes together with its result.
-            if _cancellations() != before:
+            if times_asked() != before:  # which the pool has lost: see `cancelling`
                 raise asyncio.CancelledError
 
     def _no_connection(self, pool: AsyncConnectionPool[Connection]) -> Unavailable:
@@ -162,11 +162,6 @@ class Pools:
                     yield transaction
             except psycopg.Error as error:
                 raise from_postgres(error) from error
-
-
-def _cancellations() -> int:
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
 
 
 def _has_hung_up(connection: Connection) -> bool:

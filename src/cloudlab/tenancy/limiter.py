@@ -139,7 +139,8 @@ class Limiter:
         try:
             async with usage.waiting:
                 while most is not None and usage.sessions >= most:
-                    await asyncio.wait_for(usage.waiting.wait(), max(0, deadline - time.monotonic()))
+                    async with asyncio.timeout(max(0, deadline - time.monotonic())):
+                        await usage.waiting.wait()
                 usage.sessions += 1
         except TimeoutError:
             raise TimedOut(f"the tenant has its {most} sessions open already") from None

@@ -230,13 +230,16 @@ async def flip(holder: Connection, move: Move) -> tuple[str, int]:
         The state that the tenant has, and the last position of the source's events.
 
     Raises:
+        TimedOut: A worker of the shard had a saga of the tenant locked for too long; nothing was changed.
         psycopg.Error: CL500, the source does not serve the tenant at the epoch before.
     """
     try:
         *_, found, _ = await exchange(holder, [Command(b"BEGIN"), *_flipping(holder, move), Command(b"COMMIT")])
-    except psycopg.Error:
+    except psycopg.Error as error:
         if not holder.closed:
             await exchange(holder, [Command(b"ROLLBACK")])
+        if isinstance(error, psycopg.errors.LockNotAvailable):
+            raise TimedOut("a worker holds a saga of the tenant") from error
         raise
     ((state, last),) = found.tuples()
     return state, last
@@ -270,8 +273,16 @@ async def announce(source: Connection, move: Move, *, leaving: bool) -> None:
 
 
 async def rehearse(holder: Connection, target: Connection, move: Move) -> None:
-    """Flip and open and take it back, so that in the fence nobody waits for functions to be read and planned."""
-    await exchange(holder, [Command(b"BEGIN"), *_flipping(holder, move), Command(b"ROLLBACK")])
+    """Flip and open and take it back, so that in the fence nobody waits for functions to be read and planned.
+
+    Sagas are at work meanwhile: a lock that is not to be had within moments ends the rehearsal, not the move.
+    """
+    brief = Command(b"SELECT /* move_ends.rehearse */ set_config('lock_timeout', '50ms', true)")
+    try:
+        await exchange(holder, [Command(b"BEGIN"), brief, *_flipping(holder, move), Command(b"ROLLBACK")])
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        log.info("flip not rehearsed", extra={"tenant": move.tenant_name, "error": repr(error)})
+        await exchange(holder, [Command(b"ROLLBACK")])
     if move.changes_shard:
         opening = command(target, _OPEN, _opened(move, "open", 0))
         free = Command(b"SELECT /* move_ends.rehearse */ pg_advisory_unlock_all()")
