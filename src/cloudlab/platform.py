@@ -133,13 +133,14 @@ class Platform(TenantVerbs):
         to_shard: str | None = None,
         placement: str | None = None,
         may_leave_region: bool = False,
+        gentle: bool = True,
         told: Told | None = None,
     ) -> Move:
         """Move a tenant online, or go on with its interrupted move; see `tenancy.moving.Moves.move` for the rules."""
         try:
             return await self.moves.move(
                 tenant, to_shard=to_shard, placement=placement,
-                may_leave_region=may_leave_region, told=told,
+                may_leave_region=may_leave_region, gentle=gentle, told=told,
             )  # fmt: skip
         finally:
             self.forget(tenant)

@@ -19,6 +19,7 @@ from cloudlab.platform import Platform
 from cloudlab.shop import catalog
 from cloudlab.values import Money
 from fixtures.commands import CLOUDLAB, cloudlab, write_config
+from fixtures.postgres import Cluster
 
 EAST, WEST = "us_east_001", "eu_west_001"
 # 50 shows how long an operator waits; four show that it works.
@@ -123,11 +124,27 @@ def test_a_tenant_is_planned_moved_and_finished(home: Path):
     assert "lives on" in said(home, "tenant", "move", "t1", "--to", WEST, code=2)["error"]["message"]
     assert "exclude" in said(home, "tenant", "move", "t1", "--plan", "--abort", code=2)["error"]["message"]
     assert "no move" in said(home, "tenant", "move", "t1", "--abort", code=1)["error"]["message"]
-    done = said(home, "tenant", "move", "t1", "--to", EAST)
+    done = said(home, "tenant", "move", "t1", "--to", EAST, "--full-speed")
     assert (done["state"], done["target"]) == ("grace", EAST)
     assert float(done["gap_ms"]) > 0
     assert said(home, "tenant", "move", "t1", "--finish")["deleted_rows"] >= 0
     assert "t1: us_east_001" in cloudlab(home, "tenant", "move", "t1", "--to", WEST, "--plan").stdout
+
+
+async def test_a_new_shard_is_added_and_takes_tenants(home: Path, config: Config, postgres: Cluster):
+    with postgres.database("third") as name:
+        third = replace(config.shards[0], name="eu_west_003", urls=postgres.urls(name))
+        assert "names no shard eu_west_003" in said(home, "shard", "add", "eu_west_003", code=2)["error"]["message"]
+        write_config(replace(config, shards=(*config.shards, third)), home)
+        planned = said(home, "shard", "add", "eu_west_003", "--plan")
+        assert planned["migrations"] > 20
+        assert not planned["added"]
+        assert "eu_west_003" not in {shard["name"] for shard in said(home, "shard", "list")}
+        added = said(home, "shard", "add", "eu_west_003")
+        assert (added["migrations"], added["missing_for_moves"]) == (planned["migrations"], None)
+        assert said(home, "shard", "add", "eu_west_003")["migrations"] == 0
+        assert "eu_west_003" in {shard["name"] for shard in said(home, "shard", "list")}
+        assert [tenant["shard"] for tenant in said(home, "tenant", "create", "newest")] == ["eu_west_003"]
 
 
 def test_domains_are_claimed_and_found_and_dropped_tenants_deleted(home: Path):

@@ -32,6 +32,9 @@ def move(
     leave_region: Annotated[
         bool, typer.Option("--leave-region", help="It may go to a shard of another region.")
     ] = False,
+    full_speed: Annotated[
+        bool, typer.Option("--full-speed", help="Do not rest between chunks; other tenants may feel it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Move a tenant online. A move that was interrupted goes on by the same command; nobody sees an error meanwhile."""
@@ -51,8 +54,9 @@ def move(
                 )
             with _bar(quiet=as_json) as bar:
                 return await platform.move_tenant(
-                    tenant, to_shard=to, placement=placement, may_leave_region=leave_region, told=_told(bar, name)
-                )
+                    tenant, to_shard=to, placement=placement, may_leave_region=leave_region, gentle=not full_speed,
+                    told=_told(bar, name),
+                )  # fmt: skip
 
     _show(run(work()), as_json=as_json)
 

@@ -4,7 +4,7 @@ Standard: §7.2 Tenant-Based Sharding
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -14,10 +14,14 @@ from rich.table import Table
 from cloudlab import config as configuration
 from cloudlab.cli import asking
 from cloudlab.cli.terminal import Json, err, out, print_json, run
-from cloudlab.config import Config
+from cloudlab.config import Config, ShardConfig
+from cloudlab.errors import ConfigError, Conflict
 from cloudlab.postgres.pool import Pools
-from cloudlab.tenancy import balance
+from cloudlab.schema.places import find_targets
+from cloudlab.schema.targets import TargetResult, migrate_all
+from cloudlab.tenancy import balance, shards
 from cloudlab.tenancy.balance import ShardState, Step
+from cloudlab.tenancy.move_places import can_move
 from cloudlab.tenancy.moves import Move
 
 app = typer.Typer(help="See the shards, empty one, spread the tenants.", no_args_is_help=True)
@@ -45,6 +49,60 @@ def list_(as_json: Json = False) -> None:
         takes = "yes" if shard.is_active else "no"
         table.add_row(shard.name, shard.region, takes, *map(str, (shard.tenants, shard.arriving, shard.leaving)))
     out.print(table)
+
+
+@app.command(epilog="Example: cloudlab shard add eu_west_002 --plan")
+def add(
+    shard: Annotated[str, typer.Argument(help="The shard, as the configuration names it.")],
+    plan: Annotated[bool, typer.Option("--plan", help="Change nothing; say what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a shard of the configuration into service: migrate its database, enter it in the directory.
+
+    New tenants may be placed there from then on; `shard rebalance` moves some there. It may be repeated.
+    """
+
+    async def work() -> tuple[list[TargetResult], str | None]:
+        config = configuration.load()
+        one = _named(config, shard)
+        async with Pools(config.limits) as pools:
+            missing = await _missing_for_moves(pools, one.urls.owner_url)
+            targets = [*await find_targets(config, f"shard:{shard}"), *await find_targets(config, f"tenant:{shard}")]
+            results = await migrate_all(targets, dry_run=plan)
+            if not plan:
+                await shards.register(pools, replace(config, shards=(one,)))
+        return results, missing
+
+    results, missing = run(work())
+    count = sum(len(result.applied) for result in results)
+    if as_json:
+        print_json({"shard": shard, "migrations": count, "added": not plan, "missing_for_moves": missing})
+        return
+    typer.echo(
+        f"{shard}: {count} migrations {'would be applied, then it takes' if plan else 'applied, it takes'} tenants"
+    )
+    if missing:
+        err.print(f"no tenant can move there or away yet: {missing}", markup=False)
+
+
+def _named(config: Config, shard: str) -> ShardConfig:
+    for one in config.shards:
+        if one.name == shard:
+            return one
+    raise ConfigError(
+        f"the configuration names no shard {shard}, only {', '.join(one.name for one in config.shards)}",
+        hint="Add it to cloudlab.toml as [[shards]]; in the embedded stack by `cloudlab up --shards NAME:REGION`.",
+    )
+
+
+async def _missing_for_moves(pools: Pools, url: str) -> str | None:
+    """Return what the server lacks for moves, with the remedy; a shard whose tenants stay can do without."""
+    async with pools.connection(url) as connection:
+        try:
+            await can_move(connection, connection)
+        except Conflict as error:
+            return f"{error}. {error.hint}"
+    return None
 
 
 @app.command(epilog="Example: cloudlab shard drain eu_west_001 --plan")

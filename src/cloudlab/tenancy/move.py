@@ -44,19 +44,22 @@ _MARK_SECONDS: Final = 10.0
 _FENCED_MARK_SECONDS: Final = 0.1
 _FEW_KEYS: Final = 300
 _ROUNDS_FOR_SUSPECTS: Final = 5
+_GENTLE_REST: Final = 1.0  # half of the time the shards belong to their clients alone
 
 
 class Mover:
     """Carries one move through its states; several may try, one at a time does it."""
 
     def __init__(
-        self, pools: Pools, config: Config, tenant_id: UUID, told: Told | None = None, at: At = nowhere
-    ) -> None:
+        self, pools: Pools, config: Config, tenant_id: UUID, told: Told | None = None, at: At = nowhere, *,
+        gentle: bool = True,
+    ) -> None:  # fmt: skip
         self._pools = pools
         self._config = config
         self._tenant_id = tenant_id
         self._told = told or untold
         self._at = at
+        self._rest = _GENTLE_REST if gentle else 0.0
         self._alone: Connection | None = None
         self.progress = MoveProgress()
 
@@ -247,7 +250,7 @@ class Mover:
             self._tell(copied=self.progress.copied + rows)
             self._at("copying: chunk")
 
-        await copy_all(ends.another_source, ends.another_target, route, tables, told, workers=_WORKERS)
+        await copy_all(ends.another_source, ends.another_target, route, tables, told, workers=_WORKERS, rest=self._rest)
         for table in tables:
             await ends.target.execute(sql.SQL("ANALYZE {}").format(table.target(move.target_schema)))
         await moves.advance(self._pools, self._control, move, MoveState.FOLLOWING)
@@ -288,12 +291,14 @@ class Mover:
         for table in chase.tables:
             above: Key | None = None
             while True:
+                began = time.monotonic()
                 upto = await next_key(chase.ends.source, chase.route, table, above)
                 found = await compare_range(chase.ends.source, chase.ends.target, chase.route, table, above, upto)
                 if found.keys:
                     suspects.setdefault(table, set()).update(found.keys)
                 self._tell(checked=self.progress.checked + found.rows)
                 await chase.apply()
+                await asyncio.sleep((time.monotonic() - began) * self._rest)
                 if upto is None:
                     break
                 above = upto

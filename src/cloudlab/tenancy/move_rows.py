@@ -8,6 +8,7 @@ Standard: §7.2 Tenant-Based Sharding
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -306,8 +307,12 @@ async def copy_all(
     told: Callable[[int], None],
     *,
     workers: int,
+    rest: float,
 ) -> None:
-    """Copy every table that is not copied yet, several at a time; `told` hears of each chunk's rows."""
+    """Copy every table that is not copied yet, several at a time; `told` hears of each chunk's rows.
+
+    After a chunk nothing is copied for `rest` times as long as it took.
+    """
     queue = list(tables)
 
     async def work() -> None:
@@ -315,7 +320,7 @@ async def copy_all(
             source = await stack.enter_async_context(await open_source())
             target = await stack.enter_async_context(await open_target())
             while queue:
-                await _copy_table(source, target, route, queue.pop(0), told)
+                await _copy_table(source, target, route, queue.pop(0), told, rest)
 
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -326,7 +331,7 @@ async def copy_all(
 
 
 async def _copy_table(
-    source: Connection, target: Connection, route: Route, table: Table, told: Callable[[int], None]
+    source: Connection, target: Connection, route: Route, table: Table, told: Callable[[int], None], rest: float
 ) -> None:
     name = f"{'cloudlab' if table.is_platform else 'tenant'}.{table.name}"
     found = await target.execute(
@@ -339,6 +344,7 @@ async def _copy_table(
     (noted,) = await found.fetchone() or (None,)
     progress: dict[str, Any] = noted or {"rows": 0, "key": None, "done": False}
     while not progress["done"]:
+        began = time.monotonic()
         above = tuple(progress["key"]) if progress["key"] else None
         upto = await next_key(source, route, table, above)
         async with target.transaction():
@@ -353,3 +359,4 @@ async def _copy_table(
                 [name, Jsonb(progress), route.tenant_id, route.move_id],
             )
         told(rows)
+        await asyncio.sleep((time.monotonic() - began) * rest)

@@ -52,6 +52,7 @@ class Moves:
         to_shard: str | None = None,
         placement: str | None = None,
         may_leave_region: bool = False,
+        gentle: bool = True,
         told: Told | None = None,
         at: At = nowhere,
     ) -> Move:
@@ -62,6 +63,7 @@ class Moves:
             to_shard: Where to; by default it stays on its shard and only its placement changes.
             placement: `row`, `schema`, or `database`: alone on its shard; by default as it lives now.
             may_leave_region: Whether it may go to a shard of another region.
+            gentle: Rest after each chunk for as long as it took, so that others do not feel it; the move takes longer.
             told: Told of the progress.
             at: Told each point at which the mover could die.
 
@@ -82,7 +84,7 @@ class Moves:
             tenant = await tenants.find(self._pools, self._config, tenant.tenant_id)
             goal = await self._destination(tenant, to_shard, placement, may_leave_region=may_leave_region)
             await moves.begin(self._pools, url, tenant.tenant_id, tenant.epoch + 1, goal)
-        return await Mover(self._pools, self._config, tenant.tenant_id, told, at).run()
+        return await Mover(self._pools, self._config, tenant.tenant_id, told, at, gentle=gentle).run()
 
     async def abort(self, tenant: Tenant, at: At = nowhere) -> Move:
         """Undo a move that has not flipped; the copy is dropped, the source serves on. May be repeated.
