@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
+from cloudlab.standards import sharing
 from cloudlab.standards.catalog import NOWHERE, Catalog, Place
 from cloudlab.standards.folding import fold
 from cloudlab.standards.poolers import Pooler
@@ -51,7 +52,11 @@ FOREIGN = Rule(
 
 def of_schema(catalog: Catalog, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
     """Judge a schema, from a server or folded."""
-    for rule in rules or every():
+    chosen = rules or every()
+    if catalog.twins:
+        yield from (Finding(rule, found, rule.level) for rule, found in sharing.judged(catalog, chosen))
+        return
+    for rule in chosen:
         if rule.schema:
             yield from _all(rule, rule.schema(catalog))
 

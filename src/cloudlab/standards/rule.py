@@ -128,6 +128,8 @@ class Rule:
         bad: Examples that it must report: SQL files, or queries for a query rule.
         good: Examples that it must not report, the known false alarms of other tools first.
         schema: Judges a model of a schema, live or folded.
+        across: `schema` compares schemas with each other, or looks from one into others: it needs all of them. Others
+            say of a schema what they say of one that is like it (`sharing`).
         step: Judges a statement of a migration.
         on: The kinds of statement that `step` has a word to say about; it is not asked about others. All when empty.
         once: One finding in a file is enough: what mends it mends all of them.
@@ -146,6 +148,7 @@ class Rule:
     bad: tuple[str, ...] = ()
     good: tuple[str, ...] = ()
     schema: OfSchema | None = None
+    across: bool = False
     step: OfStep | None = None
     on: frozenset[str] = frozenset()
     once: bool = False
