@@ -132,6 +132,13 @@ def of_server(server: Server, rules: Sequence[Rule] | None = None) -> Iterator[F
             yield Finding(rule, replace(found, at=_SERVER) if found.at == NOWHERE else found, rule.level)
 
 
+def of_order(scripts: Sequence[Script], rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
+    """Judge migrations beside each other: their names and versions."""
+    for rule in rules or every():
+        if rule.files:
+            yield from _all(rule, rule.files(scripts))
+
+
 def of_pooler(pooler: Pooler, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
     """Judge a configuration of PgBouncer."""
     for rule in rules or every():
@@ -156,6 +163,7 @@ def of_files(
     folded = Catalog()
     migrations = _migrations(scripts)
     yield from of_migrations(migrations, folded, rules)
+    yield from of_order(migrations, rules)
     done = {id(script) for script in migrations}
     for script in scripts:
         if id(script) not in done:

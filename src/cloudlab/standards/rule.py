@@ -110,6 +110,7 @@ class Server:
 OfSchema = Callable[[Catalog], Iterator[Found]]
 OfStep = Callable[[Step], Iterator[Found]]
 OfQuery = Callable[[Query], Iterator[Found]]
+OfFiles = Callable[[Sequence[Script]], Iterator[Found]]
 OfServer = Callable[[Server], Iterator[Found]]
 OfPooler = Callable[[Pooler], Iterator[Found]]
 
@@ -134,6 +135,7 @@ class Rule:
         on: The kinds of statement that `step` has a word to say about; it is not asked about others. All when empty.
         once: One finding in a file is enough: what mends it mends all of them.
         mends: The remedy of a finding, where it is SQL, may run as it stands: nothing is lost and no code must change.
+        files: Judges the migrations of folders beside each other; an example says `-- file: name` of each.
         query: Judges a statement of an application.
         server: Judges a server.
         pooler: Judges a configuration of PgBouncer; its examples are such files.
@@ -153,6 +155,7 @@ class Rule:
     on: frozenset[str] = frozenset()
     once: bool = False
     mends: bool = False
+    files: OfFiles | None = None
     query: OfQuery | None = None
     server: OfServer | None = None
     pooler: OfPooler | None = None
