@@ -15,7 +15,7 @@ from cloudlab.standards.rule import Finding, Rule
 from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script
 
-RULES = [rule for rule in every() if rule.schema or rule.step or rule.files or rule.query]
+RULES = [rule for rule in every() if (rule.schema or rule.step or rule.files or rule.query) and not rule.asks]
 POOLERS = [rule for rule in every() if rule.pooler]
 MANY = 3
 

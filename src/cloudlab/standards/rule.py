@@ -77,12 +77,31 @@ class Step:
         return Found(message, self.statement.at, name, remedy)
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A plan reads all of a table, because no index finds the `rows` that a condition lets through."""
+
+    table: Table
+    rows: float
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said when it was asked to prepare a statement: an error and its SQLSTATE, or which plan it has."""
+
+    problem: str = ""
+    state: str = ""
+    scans: tuple[Scan, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """One statement that an application sends, and the schema it is for, when there is one."""
+    """One statement that an application sends, the schema it is for, when there is one, and what its server says."""
 
     statement: Statement
     catalog: Catalog
+    answer: Answer | None = None
 
     def nodes(self) -> Sequence[Message]:
         """Return all nodes of the statement, what stands first in front; they are gathered once for all rules."""
@@ -137,6 +156,7 @@ class Rule:
         mends: The remedy of a finding, where it is SQL, may run as it stands: nothing is lost and no code must change.
         files: Judges the migrations of folders beside each other; an example says `-- file: name` of each.
         query: Judges a statement of an application.
+        asks: `query` needs the answer of a server, and so do its examples.
         server: Judges a server.
         pooler: Judges a configuration of PgBouncer; its examples are such files.
     """
@@ -157,6 +177,7 @@ class Rule:
     mends: bool = False
     files: OfFiles | None = None
     query: OfQuery | None = None
+    asks: bool = False
     server: OfServer | None = None
     pooler: OfPooler | None = None
 

@@ -3,7 +3,7 @@
 Standard: §11 Best Practices
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,8 @@ from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.files import Source, is_database
 from cloudlab.standards.order import Order
 from cloudlab.standards.results import Result
-from cloudlab.standards.rule import Finding, Level, Rule, Server
+from cloudlab.standards.rule import Answer, Finding, Level, Rule, Server
+from cloudlab.standards.scripts import Script
 
 _FAILS = {Level.ERROR: {Level.ERROR}, Level.WARNING: {Level.ERROR, Level.WARNING}, Level.NOTE: set(Level)}
 
@@ -70,7 +71,8 @@ def _of_project(order: Order, sources: Sequence[Source]) -> Sequence[Finding]:
     scripts = targets.scripts(sources)
     catalog, found = _of_databases(order, asked)
     if scripts:
-        found += checking.of_files(scripts, catalog, asked)
+        answers = _answers(order, scripts, catalog) if catalog and any(rule.asks for rule in asked) else None
+        found += checking.of_files(scripts, catalog, asked, answers)
     for pooler in poolers.read_poolers(sources):
         found += checking.of_pooler(pooler, asked)
     left = suppressing.applied(found, scripts, {rule.id for rule in asked}, datetime.now(UTC).date())
@@ -93,6 +95,16 @@ def _read(url: str) -> tuple[Catalog, Server]:
     from cloudlab.standards import reading  # noqa: PLC0415
 
     return asyncio.run(reading.read(url))
+
+
+def _answers(order: Order, scripts: Sequence[Script], catalog: Catalog) -> Mapping[int, Answer]:
+    """Ask the last of the databases for the plans of the queries."""
+    import asyncio  # noqa: PLC0415  a file is checked without what talks to databases
+
+    from cloudlab.standards import asking  # noqa: PLC0415
+
+    *_, url = filter(is_database, order.targets)
+    return asyncio.run(asking.ask(url, asking.queries(scripts), catalog, checking.folded(scripts)))
 
 
 def _explained(order: Order, sources: Sequence[Source]) -> Iterator[str]:

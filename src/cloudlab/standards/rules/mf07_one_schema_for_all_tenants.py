@@ -31,7 +31,7 @@ def _check(step: Step) -> Iterator[Found]:
     schema, name = _changed(node, step.statement.kind)
     if schema and not schema.startswith("pg_"):
         yield step.found(
-            f"changes {schema}.{name} in a file that runs for each tenant: the second time it is done already and fails",
+            f"changes {schema}.{name} in a file that runs for each tenant: the second time it is there, and fails",
             name=f"{schema}.{name}",
         )
 
