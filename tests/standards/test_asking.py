@@ -20,7 +20,7 @@ from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script
 from fixtures.postgres import TEMPLATES, Cluster
 
-RULES = [rule for rule in every() if rule.asks]
+RULES = [rule for rule in every() if rule.asks and rule.query]
 ROOT = Path(__file__).parents[2]
 
 

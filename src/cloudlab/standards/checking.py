@@ -12,7 +12,19 @@ from cloudlab.standards import sharing
 from cloudlab.standards.catalog import NOWHERE, Catalog, Place
 from cloudlab.standards.folding import fold
 from cloudlab.standards.poolers import Pooler
-from cloudlab.standards.rule import Answer, Earlier, Finding, Found, Level, OfStep, Query, Rule, Server, Step
+from cloudlab.standards.rule import (
+    Answer,
+    Deployment,
+    Earlier,
+    Finding,
+    Found,
+    Level,
+    OfStep,
+    Query,
+    Rule,
+    Server,
+    Step,
+)
 from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script, Statement
 
@@ -140,6 +152,14 @@ def of_order(scripts: Sequence[Script], rules: Sequence[Rule] | None = None) -> 
     for rule in rules or every():
         if rule.files:
             yield from _all(rule, rule.files(scripts))
+
+
+def of_deployments(deployments: Iterable[Deployment], rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
+    """Judge migrations beside the database that they are for."""
+    for deployment in deployments:
+        for rule in rules or every():
+            if rule.deployed:
+                yield from _all(rule, rule.deployed(deployment))
 
 
 def of_pooler(pooler: Pooler, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from postgast import pg_query_pb2 as pb
 from cloudlab.standards.catalog import NOWHERE, Catalog, Place, Table
 from cloudlab.standards.poolers import Pooler
 from cloudlab.standards.scripts import Script, Statement
+from cloudlab.standards.versions import Version
 from cloudlab.standards.walking import walk
 
 
@@ -118,6 +119,48 @@ def _nodes(query: Query) -> Sequence[Message]:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """A migration as the table of its tool has it; `is_same` is None where the tool keeps no checksum.
+
+    `is_whole` is False when the tool has noted that it did not run to its end.
+    """
+
+    version: str
+    name: str
+    numbers: tuple[int, ...]
+    is_whole: bool = True
+    is_same: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a statement that has not run yet does to a table that is there, how long by its size, and who waits."""
+
+    at: Place
+    table: str
+    what: str
+    size: str
+    seconds: float
+    waiting: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Migrations beside the database they are for: what has been applied to it, and what the others would do."""
+
+    tool: str
+    applied: Sequence[Applied]
+    files: Sequence[Version]
+    work: Sequence[Work] = ()
+
+    @property
+    def pending(self) -> Sequence[Version]:
+        """The files that have not run there, oldest first."""
+        done = {one.numbers for one in self.applied}
+        return [version for version in self.files if version.numbers not in done]
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """What only a server knows: its settings, roles and activity, as rows of named columns."""
 
@@ -130,6 +173,7 @@ OfSchema = Callable[[Catalog], Iterator[Found]]
 OfStep = Callable[[Step], Iterator[Found]]
 OfQuery = Callable[[Query], Iterator[Found]]
 OfFiles = Callable[[Sequence[Script]], Iterator[Found]]
+OfDeployment = Callable[[Deployment], Iterator[Found]]
 OfServer = Callable[[Server], Iterator[Found]]
 OfPooler = Callable[[Pooler], Iterator[Found]]
 
@@ -155,6 +199,7 @@ class Rule:
         once: One finding in a file is enough: what mends it mends all of them.
         mends: The remedy of a finding, where it is SQL, may run as it stands: nothing is lost and no code must change.
         files: Judges the migrations of folders beside each other; an example says `-- file: name` of each.
+        deployed: Judges migrations beside their database. In its examples, what is before the first file is done there.
         query: Judges a statement of an application.
         asks: `query` needs the answer of a server, and so do its examples.
         server: Judges a server.
@@ -176,6 +221,7 @@ class Rule:
     once: bool = False
     mends: bool = False
     files: OfFiles | None = None
+    deployed: OfDeployment | None = None
     query: OfQuery | None = None
     asks: bool = False
     server: OfServer | None = None

@@ -25,7 +25,7 @@ from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.files import Source, is_database
 from cloudlab.standards.order import Order
 from cloudlab.standards.results import Result
-from cloudlab.standards.rule import Answer, Finding, Level, Rule, Server
+from cloudlab.standards.rule import Answer, Deployment, Finding, Level, Rule, Server
 from cloudlab.standards.scripts import Script
 
 _FAILS = {Level.ERROR: {Level.ERROR}, Level.WARNING: {Level.ERROR, Level.WARNING}, Level.NOTE: set(Level)}
@@ -73,6 +73,8 @@ def _of_project(order: Order, sources: Sequence[Source]) -> Sequence[Finding]:
     if scripts:
         answers = _answers(order, scripts, catalog) if catalog and any(rule.asks for rule in asked) else None
         found += checking.of_files(scripts, catalog, asked, answers)
+    if catalog and scripts and any(rule.deployed for rule in asked):
+        found += checking.of_deployments(_deployments(order, scripts, catalog), asked)
     for pooler in poolers.read_poolers(sources):
         found += checking.of_pooler(pooler, asked)
     left = suppressing.applied(found, scripts, {rule.id for rule in asked}, datetime.now(UTC).date())
@@ -105,6 +107,19 @@ def _answers(order: Order, scripts: Sequence[Script], catalog: Catalog) -> Mappi
 
     *_, url = filter(is_database, order.targets)
     return asyncio.run(asking.ask(url, asking.queries(scripts), catalog, checking.folded(scripts)))
+
+
+def _deployments(order: Order, scripts: Sequence[Script], catalog: Catalog) -> Sequence[Deployment]:
+    """Ask the last of the databases which of the migrations it has; its schema is changed by what is still to come."""
+    migrations = checking.migrations_of(scripts)
+    if not migrations:
+        return ()
+    import asyncio  # noqa: PLC0415  a file is checked without what talks to databases
+
+    from cloudlab.standards import deploying  # noqa: PLC0415
+
+    *_, url = filter(is_database, order.targets)
+    return asyncio.run(deploying.read(url, migrations, catalog))
 
 
 def _explained(order: Order, sources: Sequence[Source]) -> Iterator[str]:
