@@ -53,8 +53,8 @@ def test_a_rule_says_all_that_its_page_needs(rule: Rule):
     assert module.__name__.rpartition(".")[2].startswith(f"{rule.id.lower()}_")
     assert rule.why.endswith(".")
     assert rule.remedy.endswith((".", ";", ")"))
-    assert any((rule.schema, rule.step, rule.files, rule.deployed, rule.query, rule.server, rule.pooler))
-    assert rule.server or (len(rule.bad) >= MANY and len(rule.good) >= MANY)
+    assert any((rule.schema, rule.step, rule.files, rule.deployed, rule.query, rule.server, rule.fleet, rule.pooler))
+    assert rule.server or rule.fleet or (len(rule.bad) >= MANY and len(rule.good) >= MANY)
 
 
 @pytest.mark.parametrize(

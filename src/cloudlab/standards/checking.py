@@ -17,6 +17,7 @@ from cloudlab.standards.rule import (
     Deployment,
     Earlier,
     Finding,
+    Fleet,
     Found,
     Level,
     OfStep,
@@ -160,6 +161,13 @@ def of_deployments(deployments: Iterable[Deployment], rules: Sequence[Rule] | No
         for rule in rules or every():
             if rule.deployed:
                 yield from _all(rule, rule.deployed(deployment))
+
+
+def of_fleet(fleet: Fleet, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
+    """Judge the databases of an installation beside each other; what is of no table is found at `server`."""
+    for rule in rules or every():
+        for found in rule.fleet(fleet) if rule.fleet else ():
+            yield Finding(rule, replace(found, at=_SERVER), rule.level)
 
 
 def of_pooler(pooler: Pooler, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:

@@ -161,6 +161,44 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the directory of an installation places a tenant; `settled` when nothing about it is under way."""
+
+    id: str
+    tenant: str
+    schema: str
+    shard: str | None
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A tenant that a shard knows; `settled` when it is served there and not about to leave."""
+
+    id: str
+    tenant: str
+    schema: str
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard, the tenants that it knows, and the schemas it has."""
+
+    name: str
+    local: Sequence[Local]
+    schemas: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """An installation: its directory, and those of its shards that were asked."""
+
+    placed: Sequence[Placed]
+    shards: Sequence[Shard]
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """What only a server knows: its settings, roles and activity, as rows of named columns."""
 
@@ -174,6 +212,7 @@ OfStep = Callable[[Step], Iterator[Found]]
 OfQuery = Callable[[Query], Iterator[Found]]
 OfFiles = Callable[[Sequence[Script]], Iterator[Found]]
 OfDeployment = Callable[[Deployment], Iterator[Found]]
+OfFleet = Callable[[Fleet], Iterator[Found]]
 OfServer = Callable[[Server], Iterator[Found]]
 OfPooler = Callable[[Pooler], Iterator[Found]]
 
@@ -202,6 +241,7 @@ class Rule:
         deployed: Judges migrations beside their database. In its examples, what is before the first file is done there.
         query: Judges a statement of an application.
         asks: `query` needs the answer of a server, and so do its examples.
+        fleet: Judges the directory and the shards of an installation of CloudLab.
         server: Judges a server.
         pooler: Judges a configuration of PgBouncer; its examples are such files.
     """
@@ -224,6 +264,7 @@ class Rule:
     deployed: OfDeployment | None = None
     query: OfQuery | None = None
     asks: bool = False
+    fleet: OfFleet | None = None
     server: OfServer | None = None
     pooler: OfPooler | None = None
 

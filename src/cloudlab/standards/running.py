@@ -25,7 +25,7 @@ from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.files import Source, is_database
 from cloudlab.standards.order import Order
 from cloudlab.standards.results import Result
-from cloudlab.standards.rule import Answer, Deployment, Finding, Level, Rule, Server
+from cloudlab.standards.rule import Answer, Deployment, Finding, Fleet, Level, Rule, Server
 from cloudlab.standards.scripts import Script
 
 _FAILS = {Level.ERROR: {Level.ERROR}, Level.WARNING: {Level.ERROR, Level.WARNING}, Level.NOTE: set(Level)}
@@ -83,12 +83,14 @@ def _of_project(order: Order, sources: Sequence[Source]) -> Sequence[Finding]:
 
 def _of_databases(order: Order, asked: Sequence[Rule]) -> tuple[Catalog | None, list[Finding]]:
     """Return what is found in the databases, and the schema of the last one."""
-    catalog, found = None, list[Finding]()
+    catalogs, found = dict[str, Catalog](), list[Finding]()
     for url in filter(is_database, order.targets):
-        catalog, server = _read(url)
-        found += checking.of_schema(catalog, asked)
+        catalogs[url], server = _read(url)
+        found += checking.of_schema(catalogs[url], asked)
         found += checking.of_server(server, asked)
-    return catalog, found
+    if len(catalogs) > 1 and any(rule.fleet for rule in asked) and (fleet := _fleet(catalogs)):
+        found += checking.of_fleet(fleet, asked)
+    return next(reversed(catalogs.values()), None), found
 
 
 def _read(url: str) -> tuple[Catalog, Server]:
@@ -97,6 +99,14 @@ def _read(url: str) -> tuple[Catalog, Server]:
     from cloudlab.standards import reading  # noqa: PLC0415
 
     return asyncio.run(reading.read(url))
+
+
+def _fleet(catalogs: Mapping[str, Catalog]) -> Fleet | None:
+    import asyncio  # noqa: PLC0415  a file is checked without what talks to databases
+
+    from cloudlab.standards import fleets  # noqa: PLC0415
+
+    return asyncio.run(fleets.read(catalogs))
 
 
 def _answers(order: Order, scripts: Sequence[Script], catalog: Catalog) -> Mapping[int, Answer]:
