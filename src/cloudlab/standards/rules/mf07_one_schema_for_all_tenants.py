@@ -3,13 +3,15 @@
 Standard: §4.1 Tenant-Specific Schemas
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards.expressions import strings
-from cloudlab.standards.rule import Found, Level, Rule, Step
+from cloudlab.standards.rule import Found, Level, Rule
+from cloudlab.standards.scripts import Script, Statement
 
 _FOLDERS = frozenset({"tenant", "tenants", "per_tenant", "tenant_schema", "tenant_schemas", "tenant_migrations"})
 _RELATIONS = {
@@ -22,24 +24,37 @@ _RELATIONS = {
     "CreatePolicyStmt": "table",
     "ViewStmt": "view",
 }
+_CHANGES = frozenset({*_RELATIONS, "CreateEnumStmt", "CreateFunctionStmt", "DropStmt"})
+_TIMES = 3
 
 
-def _check(step: Step) -> Iterator[Found]:
-    node, script = step.statement.node, step.script
-    if Path(script.path).parent.name not in _FOLDERS or _can_be_repeated(node) or _has_template(step):
-        return
-    schema, name = _changed(node, step.statement.kind)
-    if schema and not schema.startswith("pg_"):
-        yield step.found(
-            f"changes {schema}.{name} in a file that runs for each tenant: the second time it is there, and fails",
-            name=f"{schema}.{name}",
-        )
+def _check(scripts: Sequence[Script]) -> Iterator[Found]:
+    folders: defaultdict[Path, list[tuple[Script, Statement]]] = defaultdict(list)
+    for script in scripts:
+        if Path(script.path).parent.name in _FOLDERS:
+            folders[Path(script.path).parent] += [(script, one) for one in script.statements if one.kind in _CHANGES]
+    for changes in folders.values():
+        names = [_changed(one.node, one.kind) for _, one in changes]
+        plain = sum(bool(name) and not schema for schema, name in names)
+        # Where most names have a schema, each tenant has a database of its own.
+        if plain >= _TIMES * sum(bool(schema) for schema, _ in names):
+            yield from (found for script, one in changes if (found := _found(script, one)))
 
 
-def _has_template(step: Step) -> bool:
+def _found(script: Script, statement: Statement) -> Found | None:
+    schema, name = _changed(statement.node, statement.kind)
+    if not schema or schema.startswith("pg_") or _can_be_repeated(statement.node) or _has_template(script, statement):
+        return None
+    return Found(
+        f"changes {schema}.{name} in a file that runs for each tenant: the second time it is there, and fails",
+        statement.at,
+        f"{schema}.{name}",
+    )
+
+
+def _has_template(script: Script, statement: Statement) -> bool:
     """Whether the tool puts the schema of each tenant into the statement."""
-    at = step.statement.offset
-    return "{{" in step.script.text[at : at + len(step.statement.text)]
+    return "{{" in script.text[statement.offset : statement.offset + len(statement.text)]
 
 
 def _can_be_repeated(node: object) -> bool:
@@ -67,7 +82,14 @@ def _changed(node: object, kind: str) -> tuple[str, str]:
         words = strings(node.funcname)
     elif isinstance(node, pb.DropStmt) and node.remove_type in {pb.OBJECT_TABLE, pb.OBJECT_INDEX, pb.OBJECT_VIEW}:
         words = strings(node.objects[0].list.items)
-    return (words[-2], words[-1]) if len(words) > 1 else ("", "")
+    *before, name = words or ("",)
+    return (before[-1] if before else ""), name
+
+
+def _among(path: str, text: str, usual: str = "") -> str:
+    """Write a file, and before it one of its folder that says how names are written there."""
+    tables = "\n".join(f"CREATE TABLE {usual}t{number} (a integer PRIMARY KEY);" for number in range(3))
+    return f"-- file: {Path(path).parent}/000_begin.sql\n{tables}\n-- next file\n-- file: {path}\n{text}"
 
 
 RULE = Rule(
@@ -76,22 +98,23 @@ RULE = Rule(
     heading="§4.1 Tenant-Specific Schemas",
     level=Level.ERROR,
     why="The same file runs in the schema of every tenant, which is first on the search_path. A name with a schema is "
-    "the same table each time: the first tenant's run makes it, the second fails, and the rest are never migrated.",
+    "the same table each time: the first tenant's run makes it, the second fails, and the rest are never migrated. "
+    "Asked of folders called tenant or tenants in which most names have no schema.",
     remedy="Leave the schema out; what all tenants share is made by a migration of the shard.",
     bad=(
-        "-- file: migrations/tenant/001_orders.sql\nCREATE TABLE public.orders (a integer PRIMARY KEY);",
-        "-- file: db/tenants/002_note.sql\nALTER TABLE tenant_acme.orders ADD COLUMN note text;",
-        "-- file: tenant/003_index.sql\nCREATE INDEX CONCURRENTLY idx_orders_a ON shop.orders (a);",
-        "-- file: tenant/004_state.sql\nCREATE TYPE public.state AS ENUM ('new', 'old');",
+        _among("migrations/tenant/001_orders.sql", "CREATE TABLE public.orders (a integer PRIMARY KEY);"),
+        _among("db/tenants/002_note.sql", "ALTER TABLE tenant_acme.orders ADD COLUMN note text;"),
+        _among("tenant/003_index.sql", "CREATE INDEX CONCURRENTLY idx_orders_a ON shop.orders (a);"),
+        _among("tenant/004_state.sql", "CREATE TYPE public.state AS ENUM ('new', 'old');"),
     ),
     good=(
-        "-- file: migrations/tenant/001_orders.sql\nCREATE TABLE orders (a integer REFERENCES public.countries (c));",
-        "-- file: migrations/shard/001_orders.sql\nCREATE TABLE public.orders (a integer PRIMARY KEY);",
-        "-- file: services/tenant/migrations/001_all.sql\nCREATE TABLE public.tenants (a integer PRIMARY KEY);",
-        "-- file: tenant/001_orders.sql\nCREATE TABLE {{ .Schema }}.orders (a integer PRIMARY KEY);",
-        "-- file: tenant/001_orders.sql\nCREATE TABLE IF NOT EXISTS public.countries (c integer PRIMARY KEY);",
-        "-- file: tenant/002_f.sql\nCREATE OR REPLACE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+        _among("migrations/tenant/001_orders.sql", "CREATE TABLE orders (a integer REFERENCES public.countries (c));"),
+        _among("migrations/shard/001_orders.sql", "CREATE TABLE public.orders (a integer PRIMARY KEY);"),
+        _among("services/tenant/migrations/001_all.sql", "CREATE TABLE public.tenants (a integer PRIMARY KEY);"),
+        _among("migrations/tenant/011_trigger.sql", "CREATE TABLE storage.objects (a integer);", usual="storage."),
+        _among("tenant/001_orders.sql", "CREATE TABLE {{ .Schema }}.orders (a integer PRIMARY KEY);"),
+        _among("tenant/001_orders.sql", "CREATE TABLE IF NOT EXISTS public.countries (c integer PRIMARY KEY);"),
+        _among("tenant/002_f.sql", "CREATE OR REPLACE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1';"),
     ),
-    step=_check,
-    on=frozenset({*_RELATIONS, "CreateEnumStmt", "CreateFunctionStmt", "DropStmt"}),
+    files=_check,
 )
