@@ -55,6 +55,22 @@ def test_nothing_is_executed(each_postgres: Cluster):
             assert conn.execute("SELECT count(*) FROM t").fetchone() == (1,)
 
 
+@pytest.mark.parametrize(
+    ("text", "numbered"),
+    [
+        (
+            "SELECT a FROM t WHERE b = @tenantId::uuid AND c = @tenantId",
+            "SELECT a FROM t WHERE b = $1::uuid AND c = $1",
+        ),
+        ("SELECT a FROM t WHERE b = $2 AND c = sqlc.narg('other')", "SELECT a FROM t WHERE b = $2 AND c = $3"),
+        ("SELECT sqlc.embed(t) FROM t", "SELECT t.* FROM t"),
+        ("SELECT a FROM t WHERE a @> b AND c <@d AND e = '@f' AND g = 'h@i'",) * 2,
+    ],
+)
+def test_parameters_of_sqlc_are_parameters(text: str, numbered: str):
+    assert asking.with_numbers(text) == numbered
+
+
 def test_a_table_of_tenants_is_asked_about_where_one_of_them_has_it(each_postgres: Cluster):
     with each_postgres.database() as name:
         url = each_postgres.url(name, "postgres")

@@ -6,6 +6,7 @@ nobody knows, and with sequential scans made so dear that one is left only where
 Standard: §5.2 Query Patterns
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from cloudlab.standards.scripts import Script, Statement
 from cloudlab.standards.trees import relations
 
 _MANY_SCHEMAS = 50
+_NUMBER = re.compile(r"\$(\d+)")
+_NAMED = re.compile(r"sqlc\.n?arg\(\s*'?(\w+)'?\s*\)|(?<![\w@<>!=*/~&|#%^+'\"-])@([A-Za-z_]\w*)")
+_EMBEDDED = re.compile(r"sqlc\.embed\(\s*(\w+)\s*\)")
 
 
 def queries(scripts: Sequence[Script]) -> list[Statement]:
@@ -98,7 +102,7 @@ def _others(catalog: Catalog, but: Sequence[str]) -> list[str]:
 
 
 async def _answer(conn: Connection, statement: Statement, catalog: Catalog) -> Answer:
-    prepare = sql.SQL("PREPARE cloudlab_asked AS ") + sql.SQL(statement.text)  # pyright: ignore[reportArgumentType]
+    prepare = sql.SQL("PREPARE cloudlab_asked AS ") + sql.SQL(with_numbers(statement.text))  # pyright: ignore[reportArgumentType]
     try:
         await conn.execute(prepare)
         # ON CONFLICT looks for its index only here.
@@ -107,6 +111,17 @@ async def _answer(conn: Connection, statement: Statement, catalog: Catalog) -> A
         return Answer(error.diag.message_primary or str(error), error.sqlstate or "")
     finally:
         await conn.execute("DEALLOCATE ALL")
+
+
+def with_numbers(text: str) -> str:
+    """Write the parameters of sqlc as PostgreSQL's: @name, sqlc.arg(name), and sqlc.embed(t) as the columns it is."""
+    numbers: dict[str, int] = {}
+    first = max((int(found) for found in _NUMBER.findall(text)), default=0) + 1
+
+    def number(found: re.Match[str]) -> str:
+        return f"${numbers.setdefault(found[1] or found[2], len(numbers) + first)}"
+
+    return _EMBEDDED.sub(r"\1.*", _NAMED.sub(number, text))
 
 
 async def _plan(conn: Connection) -> dict[str, Any]:
