@@ -5,6 +5,7 @@ Standard: §6.1 Migration Tracking
 
 import asyncio
 import re
+from io import StringIO
 from pathlib import Path
 
 import psycopg
@@ -12,13 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from cloudlab.cli.commands import app
-from cloudlab.standards import checking, deploying, reading
+from cloudlab.config import Config
+from cloudlab.standards import checking, deploying, files, reading, targets
 from cloudlab.standards.rule import Finding, Rule
 from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script
 from fixtures.postgres import Cluster
 
 RULES = [rule for rule in every() if rule.deployed]
+ROOT = Path(__file__).parents[2]
 HEADER = "".join(f"-- {name}: {{0}}\n" for name in ("Migration", "Author")) + (
     "-- Date: 2026-01-01\n-- Description: {0}\n-- Standard: §2.1 Table Naming\n"
 )
@@ -27,8 +30,8 @@ HEADER = "".join(f"-- {name}: {{0}}\n" for name in ("Migration", "Author")) + (
 def judged(postgres: Cluster, rule: Rule, example: str) -> list[Finding]:
     """Judge an example: what it says of the database, then its files."""
     before, *texts = example.split("\n-- next file\n")
-    files = [(re.match(r"-- file: (\S+)\n", text), text) for text in texts]
-    scripts = [Script(found[1], text[found.end() :], n) for n, (found, text) in enumerate(files, 1) if found]
+    named = [(re.match(r"-- file: (\S+)\n", text), text) for text in texts]
+    scripts = [Script(found[1], text[found.end() :], n) for n, (found, text) in enumerate(named, 1) if found]
     with postgres.database() as name:
         url = postgres.url(name, "postgres")
         with psycopg.connect(url, autocommit=True) as conn:
@@ -84,8 +87,8 @@ def test_a_migration_that_stopped_halfway_is_reported(each_postgres: Cluster, to
         " ('2', 'SQL', 'V2__b.sql', 1, false);",
     }
     names = ("1_a.up.sql", "2_b.up.sql") if tool == "golang" else ("V1__a.sql", "V2__b.sql")
-    files = "".join(f"\n-- next file\n-- file: {name}\nCREATE TABLE t (a integer);" for name in names)
-    found = judged(each_postgres, next(one for one in RULES if one.id == "MF02"), tables[tool] + files)
+    texts = "".join(f"\n-- next file\n-- file: {name}\nCREATE TABLE t (a integer);" for name in names)
+    found = judged(each_postgres, next(one for one in RULES if one.id == "MF02"), tables[tool] + texts)
     assert "did not run to its end" in found[-1].found.message
 
 
@@ -94,3 +97,13 @@ def test_a_table_that_cannot_be_named_in_another_schema_is_read(each_postgres: C
         INSERT INTO "Odd one".schema_migrations VALUES ('001'), ('003')"""
     text = "\n-- next file\n".join([before, *(f"-- file: 00{n}_a.sql\nCREATE TABLE t (a integer);" for n in (1, 2, 3))])
     assert len(judged(each_postgres, next(one for one in RULES if one.id == "MF09"), text)) == 1
+
+
+def test_the_platforms_own_databases_have_what_its_files_say(config: Config, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    trees = "src/cloudlab/schema/migrations"
+    for url in (config.control.owner_url, *(shard.urls.owner_url for shard in config.shards)):
+        assert cloudlab("check", url, trees, "--select", "MF", "--select", "LK15").strip() == "nothing found"
+        catalog, _ = asyncio.run(reading.read(url))
+        scripts = checking.migrations_of(targets.scripts(files.read([trees], StringIO())))
+        assert asyncio.run(deploying.read(url, scripts, catalog))

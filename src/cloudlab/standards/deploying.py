@@ -21,9 +21,11 @@ from cloudlab.standards.folding import fold
 from cloudlab.standards.reading import Connection, connect
 from cloudlab.standards.rule import Applied, Deployment, Earlier, Step, Work
 from cloudlab.standards.scripts import Script
+from cloudlab.standards.twins import unread
 from cloudlab.standards.versions import Version, series
 
-# A schema for each tenant has a history for each tenant: `cloudlab schema drift` compares those.
+# A schema for each tenant has a history for each tenant, of which one is read where they are alike; `cloudlab schema
+# drift` compares all.
 _MANY = 20
 _TITLE = re.compile(r"^-- Migration:\s*(.*?)\s*$", re.MULTILINE)
 # Tool, its table, columns that only this tool's table has, and those it must not have.
@@ -89,9 +91,10 @@ async def read(url: str, migrations: Sequence[Script], catalog: Catalog) -> Sequ
 
 
 def _tables(catalog: Catalog) -> Iterator[tuple[str, Table]]:
+    left_out = {*unread(catalog), *(one.second for one in catalog.twins)}
     for tool, name, has, has_not in _TOOLS:
         for table in catalog.tables.named(name):
-            if has <= table.columns.keys() and not has_not & table.columns.keys():
+            if table.schema not in left_out and has <= table.columns.keys() and not has_not & table.columns.keys():
                 yield tool, table
 
 
