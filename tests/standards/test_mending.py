@@ -77,6 +77,43 @@ def test_what_is_written_is_applied_and_the_findings_are_gone(each_postgres: Clu
             assert conn.execute("SELECT count(*) FROM orders").fetchone() == (10,)
 
 
+def test_a_key_that_runs_out_is_widened_online_with_what_refers_to_it(each_postgres: Cluster, tmp_path: Path):
+    with each_postgres.database("scratch") as name:
+        url = each_postgres.url(name, "postgres")
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute("CREATE TABLE counters (counter_id serial PRIMARY KEY, note text)")
+            conn.execute(
+                "CREATE TABLE visits (visit_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, counter_id int)"
+            )
+            conn.execute("ALTER TABLE visits ADD FOREIGN KEY (counter_id) REFERENCES counters ON DELETE CASCADE")
+            conn.execute("INSERT INTO counters (note) SELECT 'n' FROM generate_series(1, 10)")
+            conn.execute("INSERT INTO visits (counter_id) SELECT counter_id FROM counters")
+        # The identity of visits waits for the next file: its table is written anew once already.
+        for file, mended in (("001", "counters"), ("002", "visits")):
+            told = json.loads(cloudlab("check", url, "--select", "PK02", "--fix", str(tmp_path), "--json"))
+            assert [one["name"] for one in told["mended"]] == [mended], file
+            cloudlab("migrate", "up", "--dir", str(tmp_path), "--database", url)
+            with psycopg.connect(url) as conn:
+                started = "SELECT operation_id FROM online_operations WHERE state = 'expanded' ORDER BY operation_id"
+                running = [str(number) for (number,) in conn.execute(started)]
+            for number in running:
+                cloudlab("online", "contract", number, "--database", url)
+        assert {one.rule.id for one in found(url)} & {"PK02", "FK05"} == set()
+        with psycopg.connect(url) as conn:
+            conn.execute("INSERT INTO counters (counter_id) VALUES (3000000000)")
+            row = conn.execute("INSERT INTO visits (counter_id) VALUES (3000000000) RETURNING visit_id").fetchone()
+            assert row == (11,)
+
+
+def test_a_table_of_another_schema_is_not_written_anew_under_a_lock(each_postgres: Cluster):
+    with each_postgres.database("scratch") as name:
+        url = each_postgres.url(name, "postgres")
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute("CREATE SCHEMA shop; CREATE TABLE shop.t (t_id serial PRIMARY KEY)")
+        left = {finding.rule.id for finding in mending.mend(found(url), date(2026, 1, 1)).left}
+    assert "PK02" in left
+
+
 def test_what_it_writes_into_a_folder_counts_there(tmp_path: Path):
     (tmp_path / "001_shop.sql").write_text(
         "CREATE TABLE users (users_id uuid PRIMARY KEY);\n"

@@ -15,18 +15,25 @@ from cloudlab.standards.rule import Finding, Rule
 from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script
 
-RULES = [rule for rule in every() if rule.schema or rule.step or rule.query]
+RULES = [rule for rule in every() if (rule.schema or rule.step or rule.files or rule.query) and not rule.asks]
 POOLERS = [rule for rule in every() if rule.pooler]
 MANY = 3
 
 
+def file(text: str, number: int) -> Script:
+    """Make the file of an example, which may say its name in its first line."""
+    named = re.match(r"-- file: (\S+)\n", text)
+    return Script(named[1], text[named.end() :], number=number) if named else Script("example.sql", text, number=number)
+
+
 def judged(rule: Rule, sql: str) -> list[Finding]:
     """Judge an example by one rule, in every way the rule has."""
-    scripts = [Script("example.sql", text, number=n) for n, text in enumerate(sql.split("\n-- next file\n"), 1)]
+    scripts = [file(text, number) for number, text in enumerate(sql.split("\n-- next file\n"), 1)]
     statements = [statement for script in scripts for statement in script.statements]
     assert all(not statement.problem for statement in statements), [one.problem for one in statements]
     catalog = Catalog()
     findings = list(checking.of_migrations(scripts, catalog, [rule]))
+    findings += checking.of_order(scripts, [rule])
     findings += checking.of_schema(catalog, [rule])
     before = Catalog()
     queries = []
@@ -46,8 +53,8 @@ def test_a_rule_says_all_that_its_page_needs(rule: Rule):
     assert module.__name__.rpartition(".")[2].startswith(f"{rule.id.lower()}_")
     assert rule.why.endswith(".")
     assert rule.remedy.endswith((".", ";", ")"))
-    assert any((rule.schema, rule.step, rule.query, rule.server, rule.pooler))
-    assert rule.server or (len(rule.bad) >= MANY and len(rule.good) >= MANY)
+    assert any((rule.schema, rule.step, rule.files, rule.deployed, rule.query, rule.server, rule.fleet, rule.pooler))
+    assert rule.server or rule.fleet or (len(rule.bad) >= MANY and len(rule.good) >= MANY)
 
 
 @pytest.mark.parametrize(

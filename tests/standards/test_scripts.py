@@ -10,6 +10,7 @@ from postgast import pg_query_pb2 as pb
 
 from cloudlab.standards import checking
 from cloudlab.standards.catalog import Catalog
+from cloudlab.standards.files import sql_files
 from cloudlab.standards.rule import Level
 from cloudlab.standards.rules import named
 from cloudlab.standards.scripts import Script, read_files
@@ -117,6 +118,12 @@ def test_a_folder_that_is_named_like_a_file_is_a_folder(tmp_path: Path):
     (tmp_path / "1_add_t.sql").mkdir()
     (tmp_path / "1_add_t.sql" / "migration.sql").write_text("CREATE TABLE t (a int);")
     assert [Path(one.path).name for one in read_files([tmp_path])] == ["migration.sql"]
+
+
+def test_a_link_into_nothing_is_left_out(tmp_path: Path):
+    (tmp_path / "001_a.sql").write_text("CREATE TABLE a (a integer);")
+    (tmp_path / "002_b.sql").symlink_to(tmp_path / "gone.sql")
+    assert [Path(one.path).name for one in sql_files([tmp_path])] == ["001_a.sql"]
 
 
 def test_placeholders_of_templates_are_names():

@@ -262,9 +262,21 @@ class Tables(dict[tuple[str, str], Table]):
         return self._named.get(name, {}).values()
 
 
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """Schemas that differ in their names alone: two that were read, and the others."""
+
+    first: str
+    second: str
+    others: tuple[str, ...]
+
+
 @dataclass(repr=False, eq=False)  # asyncio.run() asks what its task returned for its repr(): a million calls
 class Catalog:
-    """All that is known of a database; `is_live` when a server was asked and not files read."""
+    """All that is known of a database; `is_live` when a server was asked and not files read.
+
+    `twins` are schemas of a live database of which only two were read; what the others are was worked out from them.
+    """
 
     tables: Tables = field(default_factory=Tables)
     enums: dict[tuple[str, str], EnumType] = field(default_factory=dict[tuple[str, str], EnumType])
@@ -274,6 +286,7 @@ class Catalog:
     default_schema: str = "public"
     is_live: bool = False
     is_complete: bool = False
+    twins: tuple[Twins, ...] = ()
 
     def find(self, schema: str, name: str) -> Table | None:
         """Return a table by the name in a statement: in its schema, the default one, or the only one that has it."""

@@ -4,14 +4,28 @@ Standard: §11 Best Practices
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
+from cloudlab.standards import sharing
 from cloudlab.standards.catalog import NOWHERE, Catalog, Place
 from cloudlab.standards.folding import fold
 from cloudlab.standards.poolers import Pooler
-from cloudlab.standards.rule import Earlier, Finding, Found, Level, OfStep, Query, Rule, Server, Step
+from cloudlab.standards.rule import (
+    Answer,
+    Deployment,
+    Earlier,
+    Finding,
+    Fleet,
+    Found,
+    Level,
+    OfStep,
+    Query,
+    Rule,
+    Server,
+    Step,
+)
 from cloudlab.standards.rules import every
 from cloudlab.standards.scripts import Script, Statement
 
@@ -51,7 +65,11 @@ FOREIGN = Rule(
 
 def of_schema(catalog: Catalog, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
     """Judge a schema, from a server or folded."""
-    for rule in rules or every():
+    chosen = rules or every()
+    if catalog.twins:
+        yield from (Finding(rule, found, rule.level) for rule, found in sharing.judged(catalog, chosen))
+        return
+    for rule in chosen:
         if rule.schema:
             yield from _all(rule, rule.schema(catalog))
 
@@ -105,16 +123,19 @@ def _by_kind(rules: Sequence[Rule]) -> Callable[[str], Sequence[tuple[Rule, OfSt
 
 
 def of_queries(
-    statements: Iterable[Statement], catalog: Catalog, rules: Sequence[Rule] | None = None
+    statements: Iterable[Statement],
+    catalog: Catalog,
+    rules: Sequence[Rule] | None = None,
+    answers: Mapping[int, Answer] | None = None,
 ) -> Iterator[Finding]:
-    """Judge what an application sends."""
+    """Judge what an application sends; `answers` are those of its server, by the id() of a statement."""
     chosen = [rule for rule in rules or every() if rule.query]
     for statement in statements:
         if statement.problem:
             if not statement.is_guess:
                 yield Finding(SYNTAX, Found(statement.problem, statement.at), Level.ERROR)
         elif statement.kind in QUERIES:
-            query = Query(statement, catalog)
+            query = Query(statement, catalog, (answers or {}).get(id(statement)))
             for rule in chosen:
                 assert rule.query
                 yield from _all(rule, rule.query(query))
@@ -125,6 +146,28 @@ def of_server(server: Server, rules: Sequence[Rule] | None = None) -> Iterator[F
     for rule in rules or every():
         for found in rule.server(server) if rule.server else ():
             yield Finding(rule, replace(found, at=_SERVER) if found.at == NOWHERE else found, rule.level)
+
+
+def of_order(scripts: Sequence[Script], rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
+    """Judge migrations beside each other: their names and versions."""
+    for rule in rules or every():
+        if rule.files:
+            yield from _all(rule, rule.files(scripts))
+
+
+def of_deployments(deployments: Iterable[Deployment], rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
+    """Judge migrations beside the database that they are for."""
+    for deployment in deployments:
+        for rule in rules or every():
+            if rule.deployed:
+                yield from _all(rule, rule.deployed(deployment))
+
+
+def of_fleet(fleet: Fleet, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
+    """Judge the databases of an installation beside each other; what is of no table is found at `server`."""
+    for rule in rules or every():
+        for found in rule.fleet(fleet) if rule.fleet else ():
+            yield Finding(rule, replace(found, at=_SERVER), rule.level)
 
 
 def of_pooler(pooler: Pooler, rules: Sequence[Rule] | None = None) -> Iterator[Finding]:
@@ -139,7 +182,10 @@ def _all(rule: Rule, found: Iterable[Found]) -> Iterator[Finding]:
 
 
 def of_files(
-    scripts: Sequence[Script], catalog: Catalog | None = None, rules: Sequence[Rule] | None = None
+    scripts: Sequence[Script],
+    catalog: Catalog | None = None,
+    rules: Sequence[Rule] | None = None,
+    answers: Mapping[int, Answer] | None = None,
 ) -> Iterator[Finding]:
     """Judge files: migrations one after the other and the schema they make, queries against that schema.
 
@@ -147,10 +193,12 @@ def of_files(
         scripts: In the order in which they are applied.
         catalog: The schema of a live database that the queries are for; migrations begin with an empty one.
         rules: By default all.
+        answers: What the server of that database says of the queries (`asking`).
     """
     folded = Catalog()
-    migrations = _migrations(scripts)
+    migrations = migrations_of(scripts)
     yield from of_migrations(migrations, folded, rules)
+    yield from of_order(migrations, rules)
     done = {id(script) for script in migrations}
     for script in scripts:
         if id(script) not in done:
@@ -162,10 +210,10 @@ def of_files(
         if is_foreign(script):
             yield _foreign(script)
         else:
-            yield from of_queries(script.statements, catalog or folded, rules)
+            yield from of_queries(script.statements, catalog or folded, rules, answers)
 
 
-def _migrations(scripts: Sequence[Script]) -> list[Script]:
+def migrations_of(scripts: Sequence[Script]) -> list[Script]:
     """Return the files that change a schema, and those numbered like them, which only change rows."""
     found = [script for script in scripts if script.is_migration and is_migration(script)]
     done = {id(script) for script in found}
@@ -173,6 +221,17 @@ def _migrations(scripts: Sequence[Script]) -> list[Script]:
         script for script in scripts
         if id(script) in done or (found and script.is_migration and _NUMBERED.search(script.path))
     ]  # fmt: skip
+
+
+def folded(scripts: Sequence[Script]) -> Catalog:
+    """Return the schema that the migrations among some files make."""
+    catalog = Catalog()
+    for script in migrations_of(scripts):
+        for statement in script.statements if not is_foreign(script) else ():
+            if not statement.problem:
+                fold(catalog, statement, script.number)
+        _fold_online(catalog, script)
+    return catalog
 
 
 def is_migration(script: Script) -> bool:

@@ -68,7 +68,9 @@ def _below(target: str) -> Iterator[Source]:
         kind = Path(target).suffix
         yield _source(target, kind if kind in {PYTHON, POOLER} else SQL)
         return
-    names = [os.path.normpath(f"{folder}/{name}") for folder, _, files in os.walk(target) for name in files]
+    paths = [os.path.normpath(f"{folder}/{name}") for folder, _, files in os.walk(target) for name in files]
+    # A link into what is not there, such as a submodule, is nobody's migration.
+    names = [path for path in paths if path.endswith((SQL, PYTHON, POOLER)) and Path(path).is_file()]
     migrations = [one for one in names if one.endswith(SQL) and not _DOWN.search(one.rpartition("/")[2])]
     yield from (_source(name, SQL) for name in sorted(migrations, key=_order))
     for kind in (PYTHON, POOLER):

@@ -7,6 +7,7 @@ Standard: §6.2 Zero-Downtime Migrations
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from cloudlab.standards.rule import Finding
 PRINTED = "-"
 _TITLE = "Findings of the checker mended"
 _WIDTH = 110
+_REWRITE = re.compile(r"-- migrate:online change_type table=(\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,13 @@ class Mended:
 def mend(findings: Sequence[Finding], on: date) -> Mended:
     """Write the migration for some findings; its text is empty when none of them can be mended so."""
     done, left, steps = list[Finding](), list[Finding](), list[str]()
-    seen = set[str]()
+    seen, rewritten = set[str](), set[str]()
     for finding in findings:
         statements = list(_statements(finding))
+        tables = {found[1] for line in statements if (found := _REWRITE.match(line)) and line not in seen}
+        # The copy of a table that was written anew stays until the operation is contracted: one a file.
+        statements = [] if tables & rewritten else statements
+        rewritten |= tables
         (done if statements else left).append(finding)
         new = [statement for statement in statements if statement not in seen]
         if new:
@@ -107,16 +113,25 @@ def _statements(finding: Finding) -> Iterator[str]:
         parsed = postgast.parse(finding.found.remedy)
     except postgast.PgQueryError:
         return
-    for raw in parsed.stmts:
-        yield from _online(raw) or [_alone(raw)]
+    lines = [(raw, _online(raw)) for raw in parsed.stmts]
+    # What writes a table anew is done online or not at all.
+    if any(_rewrites(raw) and not online for raw, online in lines):
+        return
+    for raw, online in lines:
+        yield from online or [_alone(raw)]
 
 
 def _online(raw: pb.RawStmt) -> list[str]:
-    node = raw.stmt.index_stmt
+    node = raw.stmt.index_stmt if raw.stmt.HasField("index_stmt") else raw.stmt.alter_table_stmt
     # A line of the engine is for tables of the schema that is migrated; others keep their names.
-    if raw.stmt.HasField("index_stmt") and not node.relation.schemaname:
+    if (raw.stmt.HasField("index_stmt") or _rewrites(raw)) and not node.relation.schemaname:
         return list(instead.of(node))
     return []
+
+
+def _rewrites(raw: pb.RawStmt) -> bool:
+    commands = [each.alter_table_cmd for each in raw.stmt.alter_table_stmt.cmds]
+    return any(command.subtype == pb.AT_AlterColumnType for command in commands)
 
 
 def _alone(raw: pb.RawStmt) -> str:

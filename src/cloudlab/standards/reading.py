@@ -10,11 +10,11 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 
 from cloudlab.errors import from_postgres
 from cloudlab.postgres.pool import secure
-from cloudlab.standards import queries, reading_server
+from cloudlab.standards import queries, queries_twins, reading_server, twins
 from cloudlab.standards.catalog import (
     Catalog,
     Column,
@@ -60,10 +60,41 @@ async def read(url: str) -> tuple[Catalog, Server]:
         CloudLabError: A catalog cannot be read.
 
     Cost: about fifteen queries, whatever the number of tables, over three connections: while one waits, another's rows
-    are read.
+    are read. Of many schemas that are alike two are read, and what the others are is worked out (`Catalog.twins`).
     """
     async with connect(url) as conn, connect(url) as beside, connect(url) as third:
-        return await asyncio.gather(read_schema(conn, beside=beside), reading_server.read_server(third))
+        return await asyncio.gather(_read_alike(conn, beside), reading_server.read_server(third))
+
+
+async def _read_alike(conn: Connection, beside: Connection) -> Catalog:
+    """Return the whole schema of a database, most of it worked out where many schemas are alike."""
+    names = [row["name"] for row in await _rows(conn, None, queries.SCHEMAS)]
+    if len(names) < twins.ENOUGH:
+        return await read_schema(conn, beside=beside)
+    sums, (alone, statistics) = await asyncio.gather(_sums(conn), _beside_sums(beside))
+    groups = twins.grouped(sums, alone)
+    if not groups:
+        return await read_schema(conn, beside=beside)
+    catalog = Catalog(is_live=True, is_complete=True, twins=tuple(groups))
+    left_out = set(twins.unread(catalog))
+    await _fill(conn, catalog, [name for name in names if name not in left_out], beside)
+    catalog.schemas |= {row["name"]: row["comment"] for row in await _rows(conn, None, queries.SCHEMAS)}
+    twins.add_others(catalog, statistics)
+    return catalog
+
+
+async def _sums(conn: Connection) -> list[Row]:
+    await conn.execute("SET search_path = pg_catalog")
+    return await (await conn.execute(queries_twins.SUMS)).fetchall()
+
+
+async def _beside_sums(conn: Connection) -> tuple[set[str], twins.Statistics]:
+    """Return which schemas are read in any case, and the rows and bytes of every table."""
+    await conn.execute("SET search_path = pg_catalog")
+    alone = {row["name"] for row in await (await conn.execute(queries_twins.ALONE)).fetchall()}
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        rows = await (await cursor.execute(queries_twins.STATISTICS)).fetchall()
+    return alone, {(schema, name): (rows, size) for schema, name, rows, size in rows}
 
 
 async def read_schema(
@@ -79,6 +110,11 @@ async def read_schema(
     catalog = Catalog(is_live=True, is_complete=schemas is None)
     if schemas:
         catalog.default_schema = schemas[0]
+    await _fill(conn, catalog, schemas, beside)
+    return catalog
+
+
+async def _fill(conn: Connection, catalog: Catalog, schemas: Sequence[str] | None, beside: Connection | None) -> None:
     await conn.execute("SET search_path = pg_catalog")
     indexes = asyncio.create_task(_indexes(beside, schemas)) if beside else None
     tables: dict[int, Table] = {}
@@ -101,7 +137,6 @@ async def read_schema(
             if row["relation"] in tables:
                 fill(tables[row["relation"]], row)
     await _read_others(conn, catalog, schemas)
-    return catalog
 
 
 async def _read_others(conn: Connection, catalog: Catalog, schemas: Sequence[str] | None) -> None:

@@ -3,7 +3,7 @@
 Standard: §11 Best Practices
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,8 @@ from cloudlab.standards.catalog import Catalog
 from cloudlab.standards.files import Source, is_database
 from cloudlab.standards.order import Order
 from cloudlab.standards.results import Result
-from cloudlab.standards.rule import Finding, Level, Rule, Server
+from cloudlab.standards.rule import Answer, Deployment, Finding, Fleet, Level, Rule, Server
+from cloudlab.standards.scripts import Script
 
 _FAILS = {Level.ERROR: {Level.ERROR}, Level.WARNING: {Level.ERROR, Level.WARNING}, Level.NOTE: set(Level)}
 
@@ -70,7 +71,10 @@ def _of_project(order: Order, sources: Sequence[Source]) -> Sequence[Finding]:
     scripts = targets.scripts(sources)
     catalog, found = _of_databases(order, asked)
     if scripts:
-        found += checking.of_files(scripts, catalog, asked)
+        answers = _answers(order, scripts, catalog) if catalog and any(rule.asks for rule in asked) else None
+        found += checking.of_files(scripts, catalog, asked, answers)
+    if catalog and scripts and any(rule.deployed for rule in asked):
+        found += checking.of_deployments(_deployments(order, scripts, catalog), asked)
     for pooler in poolers.read_poolers(sources):
         found += checking.of_pooler(pooler, asked)
     left = suppressing.applied(found, scripts, {rule.id for rule in asked}, datetime.now(UTC).date())
@@ -79,12 +83,14 @@ def _of_project(order: Order, sources: Sequence[Source]) -> Sequence[Finding]:
 
 def _of_databases(order: Order, asked: Sequence[Rule]) -> tuple[Catalog | None, list[Finding]]:
     """Return what is found in the databases, and the schema of the last one."""
-    catalog, found = None, list[Finding]()
+    catalogs, found = dict[str, Catalog](), list[Finding]()
     for url in filter(is_database, order.targets):
-        catalog, server = _read(url)
-        found += checking.of_schema(catalog, asked)
+        catalogs[url], server = _read(url)
+        found += checking.of_schema(catalogs[url], asked)
         found += checking.of_server(server, asked)
-    return catalog, found
+    if len(catalogs) > 1 and any(rule.fleet for rule in asked) and (fleet := _fleet(catalogs)):
+        found += checking.of_fleet(fleet, asked)
+    return next(reversed(catalogs.values()), None), found
 
 
 def _read(url: str) -> tuple[Catalog, Server]:
@@ -93,6 +99,37 @@ def _read(url: str) -> tuple[Catalog, Server]:
     from cloudlab.standards import reading  # noqa: PLC0415
 
     return asyncio.run(reading.read(url))
+
+
+def _fleet(catalogs: Mapping[str, Catalog]) -> Fleet | None:
+    import asyncio  # noqa: PLC0415  a file is checked without what talks to databases
+
+    from cloudlab.standards import fleets  # noqa: PLC0415
+
+    return asyncio.run(fleets.read(catalogs))
+
+
+def _answers(order: Order, scripts: Sequence[Script], catalog: Catalog) -> Mapping[int, Answer]:
+    """Ask the last of the databases for the plans of the queries."""
+    import asyncio  # noqa: PLC0415  a file is checked without what talks to databases
+
+    from cloudlab.standards import asking  # noqa: PLC0415
+
+    *_, url = filter(is_database, order.targets)
+    return asyncio.run(asking.ask(url, asking.queries(scripts), catalog, checking.folded(scripts)))
+
+
+def _deployments(order: Order, scripts: Sequence[Script], catalog: Catalog) -> Sequence[Deployment]:
+    """Ask the last of the databases which of the migrations it has; its schema is changed by what is still to come."""
+    migrations = checking.migrations_of(scripts)
+    if not migrations:
+        return ()
+    import asyncio  # noqa: PLC0415  a file is checked without what talks to databases
+
+    from cloudlab.standards import deploying  # noqa: PLC0415
+
+    *_, url = filter(is_database, order.targets)
+    return asyncio.run(deploying.read(url, migrations, catalog))
 
 
 def _explained(order: Order, sources: Sequence[Source]) -> Iterator[str]:

@@ -7,7 +7,7 @@ Standard: §6.2 Zero-Downtime Migrations
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -146,6 +146,12 @@ def judge(
     return list(_Judge(catalog, sizes, brief_seconds).all(plan))
 
 
+def touched(catalog: Catalog) -> Callable[[Step], Sequence[Touched]]:
+    """Return what tells of a statement which tables it touches, how, and for how long by their size in the catalog."""
+    judge_ = _Judge(catalog, {}, 0.0)
+    return lambda step: tuple(judge_.touched(step)) if step.statement.node else ()
+
+
 def excused(verdicts: Sequence[Verdict], today: date) -> list[Verdict]:
     """Leave out the dangers that a comment in their file excuses with a reason, as `cloudlab check` does."""
     scripts = {one.migration.path: Script(str(one.migration.path), _text(one.migration)) for one in verdicts}
@@ -194,7 +200,7 @@ class _Judge:
 
     def _one(self, migration: Migration, step: Step) -> Verdict:
         statement = step.statement
-        touched = tuple(self._touched(step)) if statement.node else ()
+        touched = tuple(self.touched(step)) if statement.node else ()
         dangers = tuple(self._dangers(step)) if statement.node else ()
         lines = tuple(instead.lines(step)) if dangers else ()
         return Verdict(migration, statement.at.line, statement.text, touched, dangers, lines)
@@ -217,7 +223,7 @@ class _Judge:
             for table in self._idle:
                 table.born = None
 
-    def _touched(self, step: Step) -> Iterator[Touched]:
+    def touched(self, step: Step) -> Iterator[Touched]:
         """Yield the tables that were there before, with what happens to each."""
         found = list(changes(step))
         for change in found:

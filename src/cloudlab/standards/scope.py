@@ -24,6 +24,8 @@ _TOOLS = frozenset(
         "db_migrations", "db_lock", "online_operations", "migration", "refinery_schema_history", "delayed_jobs",
     }
 )  # fmt: skip
+# What an online operation writes a table anew into, and the old one until it is contracted.
+_COPIES = re.compile(r"online_\w+_(old|new)")
 _RECORDS = re.compile(r"(^|_)(events?|logs?|history|histories|archive|archived|audits?|outbox|versions?|snapshots?)$")
 
 
@@ -36,7 +38,10 @@ def _owned(catalog: Catalog) -> Sequence[Table]:
     return [
         table
         for table in catalog.real_tables()
-        if table.columns and not table.is_temporary and table.name.lower() not in _TOOLS
+        if table.columns
+        and not table.is_temporary
+        and table.name.lower() not in _TOOLS
+        and not _COPIES.fullmatch(table.schema)
     ]
 
 

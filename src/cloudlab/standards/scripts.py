@@ -41,7 +41,7 @@ class Statement:
     """One statement: its node, where it stands, and the number of the transaction it shares, None when it has its own.
 
     `problem` is what the parser said of one that it does not understand; its node is None then. `is_guess` says that it
-    may be no SQL at all: a string in a program.
+    may be no SQL at all: a string in a program; `is_piece`, that the program puts more beside it.
     """
 
     node: Message | None
@@ -51,6 +51,7 @@ class Statement:
     transaction: int | None = None
     problem: str = ""
     is_guess: bool = False
+    is_piece: bool = False
 
     @property
     def kind(self) -> str:
@@ -68,6 +69,7 @@ class Script:
     is_migration: bool = True
     first_line: int = 1
     is_part: bool = False
+    is_piece: bool = False
 
     @cached_property
     def dialect(self) -> str:
@@ -203,7 +205,7 @@ def _numbered(script: Script, statements: Sequence[Statement]) -> Iterator[State
     for statement in statements:
         node = statement.node
         if script.is_part:
-            yield _with(statement, is_guess=True)
+            yield _with(statement, is_guess=True, is_piece=script.is_piece)
             continue
         if isinstance(node, pb.TransactionStmt):
             begins = node.kind in {pb.TRANS_STMT_BEGIN, pb.TRANS_STMT_START}
@@ -217,9 +219,11 @@ def _numbered(script: Script, statements: Sequence[Statement]) -> Iterator[State
         yield _with(statement, number) if inside else statement
 
 
-def _with(one: Statement, transaction: int | None = None, *, is_guess: bool = False) -> Statement:
+def _with(
+    one: Statement, transaction: int | None = None, *, is_guess: bool = False, is_piece: bool = False
+) -> Statement:
     """Return a statement in a transaction; for every one of every file, dataclasses.replace() is slow."""
-    return Statement(one.node, one.text, one.at, one.offset, transaction, one.problem, is_guess)
+    return Statement(one.node, one.text, one.at, one.offset, transaction, one.problem, is_guess, is_piece)
 
 
 def read_files(paths: Sequence[Path]) -> list[Script]:

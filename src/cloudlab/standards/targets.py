@@ -33,9 +33,18 @@ def in_python(source: Source) -> Iterator[Script]:
         tree = ast.parse(source.text)
     except SyntaxError:
         return
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    pieces = {id(part) for node in nodes if isinstance(node, ast.JoinedStr | ast.BinOp) for part in ast.walk(node)}
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and _SQL.match(node.value):
-            yield Script(source.path, _numbered(node.value), is_migration=False, first_line=node.lineno, is_part=True)
+            yield Script(
+                source.path,
+                _numbered(node.value),
+                is_migration=False,
+                first_line=node.lineno,
+                is_part=True,
+                is_piece=id(node) in pieces,
+            )
 
 
 def _numbered(sql: str) -> str:

@@ -5,7 +5,7 @@ Standard: §2.3 Primary Key Standards
 
 from collections.abc import Iterator
 
-from cloudlab.standards.catalog import Catalog
+from cloudlab.standards.catalog import Catalog, Column, Table
 from cloudlab.standards.rule import Found, Level, Rule
 from cloudlab.standards.scope import is_from_sequence, owned, qualified, quoted
 
@@ -21,9 +21,23 @@ def _check(catalog: Catalog) -> Iterator[Found]:
                 f"the key {column.name} is {column.type}: the row after number {_LIMITS[column.type]} is refused",
                 column.at,
                 str(table),
-                f"ALTER TABLE {qualified(table)} ADD COLUMN {quoted(column.name + '_new')} bigint; backfill it and"
-                " swap.",
+                _remedy(catalog, table, column),
             )
+
+
+def _remedy(catalog: Catalog, table: Table, column: Column) -> str:
+    """Write how the key becomes wider: what refers to it first, which may be wider than what it refers to."""
+    wide = [_widened(table, column.name)]
+    for other in owned(catalog):
+        for key in other.of_kind("f"):
+            if key.referenced == table.key and column.name in key.referenced_columns:
+                own = other.columns.get(key.columns[key.referenced_columns.index(column.name)])
+                wide += [_widened(other, own.name)] if own and own.type in _LIMITS else []
+    return " ".join(dict.fromkeys(reversed(wide)))
+
+
+def _widened(table: Table, column: str) -> str:
+    return f"ALTER TABLE {qualified(table)} ALTER COLUMN {quoted(column)} TYPE bigint;"
 
 
 RULE = Rule(
@@ -48,4 +62,5 @@ RULE = Rule(
         "CREATE TABLE order_items (order_id uuid, line_number integer, PRIMARY KEY (order_id, line_number));",
     ),
     schema=_check,
+    mends=True,
 )

@@ -64,4 +64,5 @@ RULE = Rule(
         " DELETE FROM b WHERE n IN (SELECT n FROM a); END';",
     ),
     schema=_check,
+    across=True,
 )

@@ -89,4 +89,5 @@ RULE = Rule(
         "CREATE TABLE sales.p (a integer); CREATE TABLE stock.p (b integer); CREATE TABLE staff.p (c integer);",
     ),
     schema=_check,
+    across=True,
 )
