@@ -113,6 +113,9 @@ def _statements(finding: Finding) -> Iterator[str]:
         parsed = postgast.parse(finding.found.remedy)
     except postgast.PgQueryError:
         return
+    # A migration is of one schema: it does not change the server for everybody.
+    if any(raw.stmt.HasField("alter_system_stmt") for raw in parsed.stmts):
+        return
     lines = [(raw, _online(raw)) for raw in parsed.stmts]
     # What writes a table anew is done online or not at all.
     if any(_rewrites(raw) and not online for raw, online in lines):
