@@ -16,7 +16,7 @@ from cloudlab.errors import InvalidInput
 from cloudlab.events.subjects import rotate_master_key
 from cloudlab.platform import Platform
 from cloudlab.postgres.pool import Pools
-from cloudlab.shop import payment_methods, users
+from cloudlab.shop import payment_methods, user_fields
 from cloudlab.tenancy import fields, rotation
 
 app = typer.Typer(help="Change the keys that protect personal data.", no_args_is_help=True)
@@ -93,7 +93,7 @@ def _rotate_tenant(name: str, batch_size: int, *, as_json: bool) -> None:
                 tenant = await platform.tenant(name)
                 return await rotation.rotate(
                     lambda: platform.session(tenant),
-                    (users.SEALED, payment_methods.SEALED),
+                    (user_fields.SEALED, payment_methods.SEALED),
                     batch_size=batch_size,
                     progress=show,
                 )

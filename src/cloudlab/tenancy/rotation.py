@@ -34,7 +34,8 @@ class SealedTable:
 
     `count` gives the number of rows with a value whose key is not `newest`. `read` locks and returns the next `limit`
     of them behind `after`: the id of the row, then its fields in their order. `write` stores `ids` and, for each field,
-    an array named after its column and one named after its index. `newest` is the key's number in 4 bytes.
+    an array named after its column and one named after its index, unless that is unique and stays as it is. `newest` is
+    the key's number in 4 bytes.
     """
 
     fields: tuple[Field, ...]
@@ -119,7 +120,8 @@ async def _enter_key(open_session: OpenSession, wait_seconds: float) -> int:
                 known = await fields.keys(s, to_seal=False)
                 known.check_alive()
                 number = known.newest + 1
-                await fields.add_key(s, number, is_settled=number == 1)
+                first = (fields.INDEX_KEY,) if number == 1 else ()
+                await fields.add_keys(s, *first, number, is_settled=number == 1)
                 return number
         except TimedOut:
             if time.monotonic() > deadline:
@@ -139,7 +141,7 @@ async def _move_batch(
         for place, field in enumerate(table.fields, 1):
             values = [_resealed(keys, field, row[0], row[place]) for row in rows]
             columns[field.column] = [sealed for sealed, _ in values]
-            if field.index:
+            if field.index and not field.is_unique:
                 columns[field.index] = [index for _, index in values]
         await s.execute(table.write, ids=[row[0] for row in rows], **columns)
         return rows[-1][0], len(rows)
@@ -149,7 +151,8 @@ def _resealed(keys: FieldKeys, field: Field, row_id: UUID, sealed: bytes | None)
     text = keys.open(field, row_id, sealed)
     if text is None:
         return None, None
-    return keys.seal(field, row_id, text), keys.index(field, text) if field.index else None
+    index = keys.index(field, text) if field.index and not field.is_unique else None
+    return keys.seal(field, row_id, text), index
 
 
 def _encoded(number: int) -> bytes:
