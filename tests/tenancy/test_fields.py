@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import LiteralString
 from uuid import UUID
 
 import psycopg
@@ -20,14 +21,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from cloudlab.config import Config, load
 from cloudlab.crypto import Keyring, new_key
-from cloudlab.errors import ConfigError, Forbidden, InvalidInput, InvariantBroken, NotFound, TimedOut
+from cloudlab.errors import ConfigError, Duplicate, Forbidden, InvalidInput, InvariantBroken, NotFound, TimedOut
 from cloudlab.platform import Platform
 from cloudlab.postgres.pool import Pools
 from cloudlab.session import Session
-from cloudlab.shop import erasure, payment_methods, users
+from cloudlab.shop import catalog, erasure, payment_methods, user_fields, users
 from cloudlab.shop.payment_methods import Card
 from cloudlab.tenancy import fields, rotation
 from cloudlab.tenancy.tenants import Tenant, shard_config
+from cloudlab.values import Money
 from fixtures.commands import cloudlab, write_config
 from fixtures.pgbouncer import THROUGH_PGBOUNCER
 from fixtures.postgres import Cluster
@@ -36,12 +38,7 @@ ROUTES = THROUGH_PGBOUNCER
 
 PHONE, BIRTH, HOLDER, ADDRESS = "+493012345678", date(1815, 12, 10), "Augusta Ada King", "12 St James's Square, London"
 CARD = Card("sandbox", "tok_1", "4242", "visa", 1, 2030)
-SEALED = (users.SEALED, payment_methods.SEALED)
-
-
-@pytest.fixture
-def config(config: Config) -> Config:
-    return replace(config, master_keys={1: new_key()})
+SEALED = (user_fields.SEALED, payment_methods.SEALED)
 
 
 async def register(s: Session, number: int = 0, phone: str = PHONE) -> UUID:
@@ -86,6 +83,69 @@ async def test_a_contact_is_changed_and_removed(platform: Platform, acme: Tenant
 
 
 @pytest.mark.parametrize(
+    ("email", "first_name", "constraint"),
+    [
+        ("secret", "A", "chk_email_format"),
+        ("secret@b", "A", "chk_email_format"),
+        ("se cret@b.test", "A", "chk_email_format"),
+        ("se\x07cret@b.test", "A", "chk_email_format"),
+        ("secret@b.test\n", "A", "chk_email_format"),
+        (f"secret{'x' * 244}@b.test", "A", "chk_email_length"),
+        ("a@b.test", "", "chk_first_name_length"),
+        ("a@b.test", "secret" + "x" * 95, "chk_first_name_length"),
+    ],
+)
+async def test_an_address_and_a_name_are_checked_before_they_are_sealed_and_never_shown(
+    platform: Platform, acme: Tenant, email: str, first_name: str, constraint: str
+):
+    with pytest.raises(InvalidInput, match=constraint) as refused:
+        async with platform.session(acme) as s:
+            await users.register(s, email=email, first_name=first_name, last_name="B")
+    assert "secret" not in f"{refused.value} {refused.value.details} {refused.value.hint}"
+
+
+async def test_the_longest_address_and_names_fit(platform: Platform, acme: Tenant):
+    email, name = "\N{GRINNING FACE}" * 248 + "@b.test", "\N{GRINNING FACE}" * 100
+    async with platform.session(acme) as s:
+        made = await users.register(s, email=email, first_name=name, last_name=name)
+        assert await users.find(s, made.user_id) == made
+        assert await users.find_by_email(s, email.upper()) == made
+        shortest = await users.register(s, email="a@b.c", first_name="A", last_name="B")
+        assert await users.find_by_email(s, "A@B.C") == shortest
+
+
+async def test_an_address_is_unique_whatever_its_case_while_the_account_exists(platform: Platform, acme: Tenant):
+    async def register_as(email: str) -> UUID:
+        async with platform.session(acme) as s:
+            return (await users.register(s, email=email, first_name="A", last_name="B")).user_id
+
+    outcomes = await asyncio.gather(*(register_as(email) for email in ("Ada@acme.test", "ada@ACME.test")),
+                                    return_exceptions=True)
+    (taken,) = [each for each in outcomes if isinstance(each, UUID)]
+    (refused,) = [each for each in outcomes if isinstance(each, Duplicate)]
+    assert refused.details == "uq_users_email"
+    assert "acme.test" not in str(refused)
+    async with platform.session(acme) as s:
+        await users.delete(s, taken)
+    assert await register_as("ADA@acme.test") != taken
+
+
+async def test_a_session_reads_its_keys_once_however_many_accounts_it_opens(config: Config):
+    async with Platform.open(config) as platform:
+        acme = await platform.create_tenant("acme", region="eu-west-1")
+        async with platform.session(acme) as s:
+            made = [await register(s, number) for number in range(3)]
+        async with platform.session(acme, readonly=True) as s:
+            statements = s.fetch_tuples
+            asked: list[str] = []
+            s.fetch = counting(s.fetch, asked)  # type: ignore[method-assign]
+            for each in made:
+                await users.find(s, each)
+            assert statements is not None
+            assert sum("fields.keys" in query for query in asked) == 1
+
+
+@pytest.mark.parametrize(
     ("phone", "born", "constraint"),
     [("0049", None, "chk_phone_format"), (None, datetime.now(UTC).date(), "chk_age_restriction")],
 )
@@ -100,15 +160,20 @@ async def test_the_formats_hold_although_the_database_cannot_read_them(
 
 
 async def test_the_database_refuses_what_is_not_sealed(platform: Platform, acme: Tenant, ada: UUID):
-    for column, text in (("phone_number", PHONE), ("date_of_birth", "1815-12-10"), ("phone_number_index", PHONE)):
-        with pytest.raises(InvalidInput, match="chk_users"):
+    clear: dict[str, LiteralString] = {
+        "email_sealed": "email = 'ada@acme.test'",
+        "email_indexed": "email_index = 'ada@acme.test'",
+        "first_name_sealed": "first_name = 'Augusta'",
+        "last_name_sealed": "last_name = 'King'",
+        "phone_number_sealed": "phone_number = '+493012345678'",
+        "phone_number_indexed": "phone_number_index = '+493012345678'",
+        "date_of_birth_sealed": "date_of_birth = '1815-12-10'",
+        "known_or_erased": "email = NULL, email_index = NULL, first_name = NULL, last_name = NULL",
+    }
+    for constraint, assignment in clear.items():
+        with pytest.raises(InvalidInput, match=f"chk_users_{constraint}"):
             async with platform.session(acme) as s:
-                if column == "phone_number":
-                    await s.execute("UPDATE users SET phone_number = convert_to(%(v)s, 'UTF8')", v=text)
-                elif column == "date_of_birth":
-                    await s.execute("UPDATE users SET date_of_birth = convert_to(%(v)s, 'UTF8')", v=text)
-                else:
-                    await s.execute("UPDATE users SET phone_number_index = convert_to(%(v)s, 'UTF8')", v=text)
+                await s.execute("UPDATE users SET " + assignment)
     with pytest.raises(InvalidInput, match="token_is_no_card"):
         async with platform.session(acme) as s:
             await payment_methods.keep(s, ada, replace(CARD, token="4242424242424242"))
@@ -132,6 +197,48 @@ async def test_a_value_moved_to_another_row_or_column_is_refused(platform: Platf
     assert len({phone, index, birth}) == 3
 
 
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "email = (SELECT email FROM users WHERE user_id = %(ada)s::uuid)",
+        "first_name = (SELECT first_name FROM users WHERE user_id = %(ada)s::uuid)",
+        "last_name = (SELECT last_name FROM users WHERE user_id = %(ada)s::uuid)",
+        "first_name = last_name, last_name = first_name",
+        "first_name = email",
+        "email = phone_number",
+    ],
+)
+async def test_an_address_or_a_name_moved_to_another_row_or_column_is_refused(
+    platform: Platform, acme: Tenant, ada: UUID, assignment: LiteralString
+):
+    async with platform.session(acme) as s:
+        eve = await register(s, 1)
+        # Whoever may write the row can make it be found by another address, not make it show one.
+        await s.execute("UPDATE users SET " + assignment + " WHERE user_id = %(eve)s::uuid", ada=ada, eve=eve)
+        for look in (users.find(s, eve), users.find_by_email(s, "u1@acme.test"), users.find_by_phone_number(s, PHONE)):
+            with pytest.raises(InvariantBroken, match="not made for field"):
+                await look
+
+
+async def test_an_address_or_a_name_moved_to_another_tenant_is_refused(platform: Platform, acme: Tenant, ada: UUID):
+    rival = await platform.create_tenant("rival", region="eu-west-1")
+    async with platform.session(acme) as s:
+        ((*sealed, index),) = await s.fetch_tuples(
+            "SELECT email, first_name, last_name, email_index FROM users WHERE user_id = %(u)s::uuid", u=ada
+        )
+    columns: dict[LiteralString, bytes] = dict(
+        zip(("email = ", "first_name = ", "last_name = "), sealed, strict=True)
+    )
+    async with platform.session(rival) as s:
+        eve = await register(s)
+        assert await s.fetch_tuples("SELECT email_index = %(i)s::bytea FROM users", i=index) == [(False,)]
+    for column, value in columns.items():
+        async with platform.session(rival) as s:
+            await s.execute("UPDATE users SET " + column + "%(v)s::bytea WHERE user_id = %(u)s::uuid", v=value, u=eve)
+            with pytest.raises(InvariantBroken):
+                await users.find(s, eve)
+
+
 async def test_a_value_moved_to_another_tenant_is_refused(platform: Platform, acme: Tenant, ada: UUID):
     rival = await platform.create_tenant("rival", region="eu-west-1")
     async with platform.session(acme) as s:
@@ -144,9 +251,9 @@ async def test_a_value_moved_to_another_tenant_is_refused(platform: Platform, ac
             await users.contact(s, eve)
     # Nor does it help to bring the key along: a wrapped key is bound to its tenant as well.
     async with platform.session(acme) as s:
-        ((key,),) = await s.fetch_tuples("SELECT wrapped_key FROM tenant_keys")
+        ((key,),) = await s.fetch_tuples("SELECT wrapped_key FROM tenant_keys WHERE key_number = 1")
     async with platform.session(rival) as s:
-        await s.execute("UPDATE tenant_keys SET wrapped_key = %(k)s::bytea", k=key)
+        await s.execute("UPDATE tenant_keys SET wrapped_key = %(k)s::bytea WHERE key_number = 1", k=key)
         with pytest.raises(InvariantBroken, match="tenant key"):
             await users.contact(s, eve)
 
@@ -173,10 +280,13 @@ async def test_a_dump_shows_no_sealed_field(platform: Platform, postgres: Cluste
 
 async def test_an_erased_key_is_erased_data(platform: Platform, acme: Tenant, ada: UUID):
     async with platform.session(acme) as s:
-        assert await fields.erase(s) == 1
+        assert await fields.erase(s) == 2
     async with platform.session(acme) as s:
         assert await users.contact(s, ada) == users.Contact(None, None)
         assert await users.find_by_phone_number(s, PHONE) == []
+        assert await users.find_by_emails(s, ["u0@acme.test"]) == {}
+        found = await users.find(s, ada)
+        assert (found.email, found.first_name) == (f"erased+{ada}@erased.invalid", "erased")
         assert (await payment_methods.list_for_user(s, ada))[0].holder_name is None
     with pytest.raises(Forbidden, match="erased"):
         async with platform.session(acme) as s:
@@ -192,17 +302,33 @@ async def test_erasing_a_person_removes_what_was_sealed(platform: Platform, acme
     async with platform.session(acme) as s:
         await erasure.erase(s, ada)
         assert await raw(s, ada) == (None, None, None)
+        assert await s.fetch_tuples(
+            "SELECT email, email_index, first_name, last_name FROM users WHERE user_id = %(u)s::uuid", u=ada
+        ) == [(None, None, None, None)]
+        assert (await erasure.erase(s, ada)).is_empty
+        # The address is free again.
+        assert await register(s) != ada
         assert await payment_methods.list_for_user(s, ada) == []
 
 
-async def test_without_a_master_key_nothing_is_sealed_and_the_rest_works(config: Config):
+async def test_a_person_of_a_tenant_without_keys_is_erased_too(platform: Platform, acme: Tenant, ada: UUID):
+    async with platform.session(acme) as s:
+        await fields.erase(s)
+    async with platform.session(acme) as s:
+        assert not (await erasure.erase(s, ada)).is_empty
+        assert (await erasure.holdings(s, ada)).is_empty
+
+
+async def test_without_a_master_key_no_account_is_opened_and_the_rest_works(config: Config):
     async with Platform.open(replace(config, master_keys={})) as platform:
         acme = await platform.create_tenant("acme")
         async with platform.session(acme) as s:
-            await users.register(s, email="a@b.test", first_name="A", last_name="B")
-        with pytest.raises(ConfigError, match="no master key"):
+            await catalog.add(s, sku="LAMP", name="Lamp", price=Money("10", "EUR"), stock=9)
+            assert await users.find_by_emails(s, ["a@b.test"]) == {}
+        with pytest.raises(ConfigError, match="no master key") as refused:
             async with platform.session(acme) as s:
-                await register(s, 1)
+                await users.register(s, email="a@b.test", first_name="A", last_name="B")
+        assert "CLOUDLAB_MASTER_KEY" in (refused.value.hint or "")
 
 
 async def test_a_kms_hands_out_the_master_key(config: Config):
@@ -217,7 +343,7 @@ async def test_a_kms_hands_out_the_master_key(config: Config):
         async with platform.session(acme) as s:
             ada = await register(s)
         async with platform.session(acme) as s:
-            assert await s.fetch_tuples("SELECT key_version FROM tenant_keys") == [(7,)]
+            assert await s.fetch_tuples("SELECT DISTINCT key_version FROM tenant_keys") == [(7,)]
             assert (await users.contact(s, ada)).phone_number == PHONE
 
 
@@ -241,7 +367,7 @@ async def test_the_master_key_is_changed_under_the_tenants_keys(
     both = Keyring({**config.master_keys, 2: new_key()})
     url = shard_config(config, acme.shard).urls.worker_url
     async with Pools(config.limits) as pools:
-        assert await fields.rewrap(pools, url, both, batch_size=1) == 1
+        assert await fields.rewrap(pools, url, both, batch_size=1) == 2
         assert await fields.rewrap(pools, url, both) == 0
     with pytest.raises(ConfigError, match="master key 2"):
         async with platform.session(acme) as s:
