@@ -448,7 +448,7 @@ async def test_a_rotation_under_concurrent_writes_loses_nothing(platform: Platfo
 
 
 async def test_an_address_stays_unique_while_the_key_is_rotated(platform: Platform, acme: Tenant):
-    """Pairs of clients fight over new addresses and over old ones; whichever key is the newest, one account comes of it."""
+    """Pairs of clients fight over new addresses and over old ones; one account comes of each, whichever key is newest."""
     async with platform.session(acme) as s:
         for number in range(40):
             await register(s, number)
