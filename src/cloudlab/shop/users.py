@@ -158,9 +158,7 @@ async def register(
         phone_number_index=reached.phone_number_index,
         date_of_birth=reached.date_of_birth,
     )
-    user = User(
-        user_id, email, made.role, first_name, last_name, made.is_active, made.email_verified, made.created_at
-    )
+    user = User(user_id, email, made.role, first_name, last_name, made.is_active, made.email_verified, made.created_at)
     registered = UserRegistered(user_id=user.user_id, role=user.role)
     await events.append(s, user.stream, [registered], expected_version=events.NEW)
     return user
