@@ -4,7 +4,6 @@ Standard: §9.1 Encryption at Rest
 """
 
 import asyncio
-import json
 import subprocess
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -226,31 +225,6 @@ async def test_what_is_said_of_an_erased_person_later_is_never_written(platform:
         assert await s.execute("SELECT FROM event_snapshots") == 0
     assert event.event_data["email"] is None
     assert event.event_data["plan"] == "gold"
-
-
-async def test_a_snapshot_of_a_person_is_sealed_and_counts_only_where_it_was_kept(platform: Platform, acme: Tenant):
-    ada, bob = uuid4(), uuid4()
-    folded = Folded({"email": EMAIL}, 1, 1)
-
-    async def load(s: Session, of: UUID) -> Folded[dict[str, Any]]:
-        return await snapshots.load(s, subscription(of), lambda state, _: state | {"folded": 1}, {}, kept_as=KEPT)
-
-    async with platform.session(acme) as s:
-        for person in (ada, bob):
-            await subscribe(s, person)
-            await snapshots.save(s, subscription(person), folded, KEPT, subject_id=person)
-    async with platform.session(acme, readonly=True) as s:
-        ((kept,),) = await s.fetch_tuples("SELECT state FROM event_snapshots WHERE subject_id = %(u)s::uuid", u=ada)
-        assert kept.keys() == {"sealed", "subject"}
-        assert await load(s, ada) == Folded({"email": EMAIL}, 1, 0)
-    # Whoever is not the person folds the stream, which shows them nothing either.
-    async with platform.session(acme, user_id=bob) as s:
-        assert (await load(s, ada)).state.get("email") is None
-    async with platform.session(acme) as s:
-        await s.execute("UPDATE event_snapshots SET state = %(k)s::jsonb", k=json.dumps(kept))
-        assert await load(s, ada) == Folded({"email": EMAIL}, 1, 0)
-        with pytest.raises(InvariantBroken):
-            await load(s, bob)
 
 
 async def test_an_append_that_runs_beside_an_erasure_leaves_nothing_readable(platform: Platform, acme: Tenant):

@@ -18,7 +18,7 @@ from cloudlab.config import Config
 from cloudlab.errors import Duplicate, TimedOut
 from cloudlab.platform import Platform
 from cloudlab.session import Session
-from cloudlab.shop import users
+from cloudlab.shop import erasure, users
 from cloudlab.tenancy import rotation
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from fixtures.commands import cloudlab, write_config
@@ -129,6 +129,28 @@ async def test_an_address_stays_unique_while_the_key_is_rotated(platform: Platfo
         assert await s.fetch_tuples("SELECT count(*), count(DISTINCT email_index) FROM users") == [
             (40 + len(won), 40 + len(won))
         ]
+
+
+async def test_a_leaked_index_key_is_replaced_and_addresses_stay_unique(
+    platform: Platform, acme: Tenant, tmp_path: Path
+):
+    async with platform.session(acme) as s:
+        made = [await register(s, number) for number in range(9)]
+        await erasure.erase(s, made[0])
+        before = dict(await s.fetch_tuples("SELECT user_id, email_index FROM users"))
+    assert await rotation.replace_index_key(lambda: platform.session(acme), SEALED, batch_size=3) == 8
+    write_config(platform.config, tmp_path)
+    done = cloudlab(tmp_path, "key", "rotate", "--tenant", "acme", "--index", "--json")
+    assert json.loads(done.stdout) == {"tenant": "acme", "rows": 8}
+    assert cloudlab(tmp_path, "key", "rotate", "--index").returncode == 2
+    async with platform.session(acme) as s:
+        after = dict(await s.fetch_tuples("SELECT user_id, email_index FROM users"))
+        assert not set(after.values()) - {None} & set(before.values())
+        assert (await users.find_by_email(s, "U3@acme.test")).user_id == made[3]
+        assert len(await users.find_by_phone_number(s, PHONE)) == 8
+    with pytest.raises(Duplicate):
+        async with platform.session(acme) as s:
+            await register(s, 3)
 
 
 async def test_a_rotation_that_broke_off_goes_on_with_its_key(platform: Platform, acme: Tenant):

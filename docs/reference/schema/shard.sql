@@ -2787,7 +2787,7 @@ COMMENT ON COLUMN cloudlab.event_snapshots.schema_version IS 'Version of the for
 -- Name: COLUMN event_snapshots.subject_id; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.event_snapshots.subject_id IS 'Person whose data the state holds, so that erasing the person drops it';
+COMMENT ON COLUMN cloudlab.event_snapshots.subject_id IS 'Person whose data the state holds, sealed with their key; erasing the person drops it';
 
 --
 -- Name: COLUMN event_snapshots.state; Type: COMMENT; Schema: cloudlab; Owner: -

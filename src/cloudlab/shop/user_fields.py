@@ -52,6 +52,12 @@ SEALED: Final = SealedTable(
             AS n (user_id, email, first_name, last_name, phone_number, phone_number_index, date_of_birth)
         WHERE u.user_id = n.user_id
         """,
+    reindex="""
+        UPDATE /* user_fields.SEALED */ users AS u
+        SET email_index = n.email_index
+        FROM unnest(%(ids)s::uuid[], %(email_index)s::bytea[]) AS n (user_id, email_index)
+        WHERE u.user_id = n.user_id
+        """,
 )
 _EMAIL_FORMAT: Final = re.compile(r"[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+\.[^@.\s\x00-\x1f\x7f-\x9f]+")
 _E164: Final = re.compile(r"\+?[1-9]\d{1,14}", re.ASCII)

@@ -204,6 +204,22 @@ async def add_keys(s: Session, *numbers: int, is_settled: bool) -> int:
     )
 
 
+async def replace_index_key(s: Session) -> None:
+    """Put another index key in the place of the old one; the caller makes every unique index anew with it."""
+    _read.pop(s, None)
+    await s.execute(
+        """
+        UPDATE /* fields.replace_index_key */ tenant_keys
+        SET wrapped_key = %(wrapped_key)s::bytea, key_version = %(key_version)s::integer
+        WHERE tenant_id = %(tenant_id)s::uuid AND key_number = %(number)s::integer
+        """,
+        tenant_id=s.tenant_id,
+        number=INDEX_KEY,
+        wrapped_key=s.keyring.wrap(new_key(), key_place(s.tenant_id, INDEX_KEY)),
+        key_version=s.keyring.newest,
+    )
+
+
 async def erase(s: Session) -> int:
     """Destroy every key of the tenant: what they sealed reads as None ever after; return how many there were.
 
