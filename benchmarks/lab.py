@@ -24,6 +24,9 @@ from cloudlab.embedded.accounts import can_reach, unprivileged
 from cloudlab.platform import Platform
 from cloudlab.schema.places import find_targets
 from cloudlab.schema.targets import migrate_all
+from cloudlab.session import Session
+from cloudlab.shop.user_fields import Person, seal_person
+from cloudlab.tenancy import fields
 from cloudlab.tenancy.tenants import Tenant, shard_config
 
 PRODUCTS = 20_000
@@ -37,9 +40,6 @@ _SHOP: LiteralString = """
     SET LOCAL search_path = shop, cloudlab;
     INSERT INTO vendors (tenant_id, vendor_name)
         SELECT %(tenant)s::uuid, 'vendor ' || n FROM generate_series(0, 11) AS n;
-    INSERT INTO users (tenant_id, user_id, email, first_name, last_name)
-        SELECT %(tenant)s::uuid, (%(prefix)s || n)::uuid, n || '@bench.test', 'Ada', 'L'
-        FROM generate_series(%(first)s, %(first)s + %(customers)s - 1) AS n;
     INSERT INTO products (tenant_id, product_id, vendor_id, sku, name, price, currency)
         SELECT v.tenant_id, (%(prefix)s || n)::uuid, v.vendor_id, 'SKU-' || n, 'Reading Lamp, Teal, No. ' || n,
                4.95 + n %% 90, 'EUR'
@@ -119,6 +119,8 @@ async def running() -> AsyncGenerator[Lab]:
             await migrate_all(await find_targets(runtime.config))
             async with Platform.open(runtime.config) as platform:
                 tenant = await platform.create_tenant("bench")
+                async with platform.session(tenant) as s:
+                    await _register_customers(s)
             written = json.loads((state_dir / "runtime.json").read_text())
             (server,) = (server for server in runtime.servers if server.name == "postgres")
             database = conninfo_to_dict(shard_config(runtime.config, tenant.shard).urls.app_url)["dbname"]
@@ -129,9 +131,30 @@ async def running() -> AsyncGenerator[Lab]:
             await stack.down(state_dir, purge=True)
 
 
+async def _register_customers(s: Session) -> None:
+    """Open the accounts as `users.register` does, but with identifiers that a number gives."""
+    keys = await fields.keys(s)
+    ids = [numbered(number) for number in range(CUSTOMERS)]
+    people = [seal_person(keys, each, Person(f"{each.int}@bench.test", "Ada", "L")) for each in ids]
+    await s.execute(
+        """
+        INSERT /* lab.register_customers */ INTO users (tenant_id, user_id, email, email_index, first_name, last_name)
+        SELECT %(tenant_id)s::uuid, n.user_id, n.email, n.email_index, n.first_name, n.last_name
+        FROM unnest(%(ids)s::uuid[], %(emails)s::bytea[], %(indexes)s::bytea[], %(first_names)s::bytea[],
+                    %(last_names)s::bytea[]) AS n (user_id, email, email_index, first_name, last_name)
+        """,
+        tenant_id=s.tenant_id,
+        ids=ids,
+        emails=[person.email for person, _ in people],
+        indexes=[index for _, index in people],
+        first_names=[person.first_name for person, _ in people],
+        last_names=[person.last_name for person, _ in people],
+    )
+
+
 def _open_shop(url: str, tenant: Tenant) -> None:
     tenant_id = str(tenant.tenant_id)
-    params = {"tenant": tenant_id, "prefix": PREFIX, "first": FIRST, "customers": CUSTOMERS, "products": PRODUCTS}
+    params = {"tenant": tenant_id, "prefix": PREFIX, "first": FIRST, "products": PRODUCTS}
     with psycopg.connect(url, cursor_factory=psycopg.ClientCursor) as connection:
         connection.execute(_SHOP, params)
     with psycopg.connect(url, autocommit=True) as connection:

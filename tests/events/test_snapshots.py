@@ -3,16 +3,19 @@
 Standard: §3.2 Event Store Schema
 """
 
+import json
 import statistics
 import time
 from dataclasses import dataclass, replace
 from datetime import date
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from cloudlab.config import DatabaseUrls
+from cloudlab.errors import InvariantBroken
 from cloudlab.events import archive, snapshots
 from cloudlab.events import store as events
 from cloudlab.events.snapshots import Folded, SnapshotFormat
@@ -174,3 +177,34 @@ async def test_folding_does_not_build_row_by_row(platform: Platform, acme: Tenan
             await snapshots.load(s, account, lambda count, _: count + 1, 0)
             taken.append(time.perf_counter() - begun)
     assert 1000 / statistics.median(taken) > 50_000
+
+
+AS_IT_IS = SnapshotFormat[dict[str, Any]](1, lambda state: state, lambda state: state)
+
+
+async def test_a_snapshot_of_a_person_is_sealed_and_counts_only_where_it_was_kept(platform: Platform, acme: Tenant):
+    ada, bob = uuid4(), uuid4()
+    folded = Folded({"email": "ada@acme.test"}, 1, 1)
+
+    async def load(s: Session, of: UUID) -> Folded[dict[str, Any]]:
+        return await snapshots.load(
+            s, Stream("Member", of), lambda state, _: state | {"folded": 1}, {}, kept_as=AS_IT_IS
+        )
+
+    async with platform.session(acme) as s:
+        for person in (ada, bob):
+            joined = NewEvent("Joined", {})
+            await events.append(s, Stream("Member", person), [joined], expected_version=0)
+            await snapshots.save(s, Stream("Member", person), folded, AS_IT_IS, subject_id=person)
+    async with platform.session(acme, readonly=True) as s:
+        ((kept,),) = await s.fetch_tuples("SELECT state FROM event_snapshots WHERE subject_id = %(u)s::uuid", u=ada)
+        assert kept.keys() == {"sealed", "subject"}
+        assert await load(s, ada) == Folded({"email": "ada@acme.test"}, 1, 0)
+    # Whoever is not the person folds the stream, which shows them nothing either.
+    async with platform.session(acme, user_id=bob) as s:
+        assert (await load(s, ada)).state.get("email") is None
+    async with platform.session(acme) as s:
+        await s.execute("UPDATE event_snapshots SET state = %(k)s::jsonb", k=json.dumps(kept))
+        assert await load(s, ada) == Folded({"email": "ada@acme.test"}, 1, 0)
+        with pytest.raises(InvariantBroken):
+            await load(s, bob)

@@ -95,13 +95,6 @@ async def fill_the_rest(s, user_id: UUID) -> None:
     )
     await s.execute(
         """
-        INSERT INTO cloudlab.tenant_keys (tenant_id, key_number, wrapped_key, key_version, settled_at)
-        VALUES (%(t)s::uuid, 1, '\\x01', 1, now())
-        """,
-        t=tenant_id,
-    )
-    await s.execute(
-        """
         INSERT INTO cloudlab.event_snapshots (tenant_id, aggregate_id, event_version, schema_version, subject_id, state)
         VALUES (%(t)s::uuid, %(u)s::uuid, 1, 1, %(u)s::uuid, '{}')
         """,

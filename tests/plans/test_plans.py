@@ -42,7 +42,7 @@ NOW, ONE = datetime.now(UTC), uuid4()
 VALUES: dict[str, Any] = {
     "tenant_id": ONE, "order_id": ONE, "user_id": ONE, "product_id": ONE, "aggregate_id": ONE, "limit": 21, "sku": "M",
     "created_at": datetime.max.replace(tzinfo=UTC), "aggregate_type": "Order", "after_version": 9,
-    "order_numbers": ["a", "b"], "email": "a@b.c", "vendor_name": "v", "order_ids": [ONE, ONE],
+    "order_numbers": ["a", "b"], "indexes": [b"\0" * 20], "vendor_name": "v", "order_ids": [ONE, ONE],
     "at": [NOW.isoformat(), None], "currencies": ["EUR", "EUR"], "totals": [1, 2], "quantity": 1,
     "price": 1, "currency": "EUR", "status": "held", "payment_id": ONE, "keys": ["a", "b"],
     "provider": "x", "before": NOW,
@@ -72,7 +72,7 @@ HOT = {
     "catalog.list_products": (catalog, "uq_products_sku"),
     "catalog.change_price": (catalog, "pk_products"),
     "users.find": (users, "pk_users"),
-    "users.find_by_email": (users, "uq_users_email"),
+    "users.find_by_emails": (users, "uq_users_email"),
     "vendors.find_by_name": (vendors, "uq_vendors_vendor_name"),
     "events.read_stream": (store, "uq_events_tenant_id_aggregate_id_event_version"),
     "events.read_stream_backward": (store, "uq_events_tenant_id_aggregate_id_event_version"),
@@ -93,7 +93,7 @@ def statement(module: ModuleType, tag: str) -> str:
     return wanted
 
 
-ROWS = """
+ROWS = r"""
     INSERT INTO vendors (tenant_id, vendor_name)
         SELECT t.id, 'v' || n FROM tenant_ids AS t, generate_series(1, 100) AS n;
     INSERT INTO products (tenant_id, product_id, vendor_id, sku, name, price, currency)
@@ -102,10 +102,13 @@ ROWS = """
     INSERT INTO inventory (tenant_id, product_id) SELECT tenant_id, product_id FROM products;
     INSERT INTO inventory_updates (tenant_id, product_id, delta_available, delta_reserved, reason)
         SELECT tenant_id, product_id, n, 0, 'receipt' FROM products, generate_series(1, 5) AS n;
-    INSERT INTO users (tenant_id, email, first_name, last_name)
-        SELECT t.id, 'u' || n || '@a.test', 'x', 'y' FROM tenant_ids AS t, generate_series(1, 500) AS n;
+    INSERT INTO users (tenant_id, email, email_index, first_name, last_name)
+        SELECT t.id, sha512(n::text::bytea), '\x00000000' || substring(sha256(n::text::bytea) FROM 1 FOR 16),
+               sha512('x'), sha512('y')
+        FROM tenant_ids AS t, generate_series(1, 500) AS n;
     INSERT INTO orders (tenant_id, user_id, order_number, status, currency, subtotal_amount, total_amount, line_count)
-        SELECT tenant_id, user_id, email || n, 'paid', 'EUR', 1, 1, 1 FROM users, generate_series(1, 3) AS n;
+        SELECT tenant_id, user_id, right(user_id::text, 12) || n, 'paid', 'EUR', 1, 1, 1
+        FROM users, generate_series(1, 3) AS n;
     INSERT INTO order_items (tenant_id, order_id, line_number, product_id, vendor_id, sku, name, quantity, price)
         SELECT o.tenant_id, o.order_id, n, p.product_id, p.vendor_id, 'x', 'x', 1, 1
         FROM orders AS o JOIN products AS p ON p.tenant_id = o.tenant_id AND p.sku = 'P1', generate_series(1, 2) AS n;

@@ -29,6 +29,7 @@ from cloudlab.shop import catalog, readmodels
 from cloudlab.tenancy.moves import MoveState
 from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Money
+from fixtures.installation import MASTER_KEY
 from fixtures.moving import catch_up, fill, fingerprints
 from fixtures.postgres import SETTINGS, TEMPLATES, Cluster, running
 
@@ -98,7 +99,8 @@ def servers(valkey_url: str, clickhouse_url: str) -> Iterator[Servers]:
             ShardConfig(name, region, clusters[name].urls(TEMPLATES["shard"])) for name, region in DEFAULT_SHARDS
         )
         control = clusters[CONTROL].urls(TEMPLATES["control"])
-        yield Servers(Config(control, shards, valkey_url, clickhouse_url), clusters)
+        config = Config(control, shards, valkey_url, clickhouse_url, master_keys={1: MASTER_KEY})
+        yield Servers(config, clusters)
 
 
 async def migrated(clusters: dict[str, Cluster]) -> None:

@@ -17,7 +17,7 @@ from cloudlab.schema.files import Tree, load_tree
 from cloudlab.schema.postgres import PLATFORM_SCHEMA
 from cloudlab.shop import readmodels
 from fixtures.fingerprint import fingerprint
-from fixtures.installation import databases, migrate_templates
+from fixtures.installation import MASTER_KEY, databases, migrate_templates
 from fixtures.postgres import TEMPLATES, Cluster
 from fixtures.shops import small_shop
 
@@ -36,7 +36,7 @@ _TABLES = """
 def installed(each_postgres: Cluster, valkey_url: str, clickhouse_url: str) -> Iterator[Config]:
     """An installation on each server."""
     with databases(migrate_templates(each_postgres), TEMPLATES["control"], TEMPLATES["shard"]) as (control, shards):
-        yield Config(control, shards, valkey_url, clickhouse_url)
+        yield Config(control, shards, valkey_url, clickhouse_url, master_keys={1: MASTER_KEY})
 
 
 @pytest.fixture

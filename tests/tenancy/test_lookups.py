@@ -3,8 +3,6 @@
 Standard: §4.2 Tenant Configuration, §9.1 Encryption at Rest
 """
 
-from dataclasses import replace
-
 import psycopg
 import pytest
 
@@ -18,11 +16,6 @@ from cloudlab.tenancy.tenants import Tenant
 from fixtures.moving import catch_up, fill, move
 
 EAST = "us_east_001"
-
-
-@pytest.fixture
-def config(config: Config) -> Config:
-    return replace(config, master_keys={1: b"\1" * 32})
 
 
 async def order_numbers(platform: Platform, tenant: Tenant) -> list[str]:

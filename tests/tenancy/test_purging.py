@@ -3,7 +3,6 @@
 Standard: §4.2 Tenant Configuration, §8.2 Soft Deletion
 """
 
-from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -18,11 +17,6 @@ from cloudlab.tenancy.tenants import Tenant, shard_config
 from fixtures.moving import fill, fingerprints, move
 
 EAST = "us_east_001"
-
-
-@pytest.fixture
-def config(config: Config) -> Config:
-    return replace(config, master_keys={1: b"\1" * 32})
 
 
 NOW = timedelta(0)

@@ -2138,20 +2138,6 @@ $$;
 COMMENT ON FUNCTION shop.deal_stock(p_order_count integer, p_places integer[], p_stocks integer[], p_quantities bigint[], p_available bigint[], OUT short_entries integer[], OUT short_available bigint[]) IS 'Deals stock out to orders in their turn: for each order NULL, or which of its entries was too much and what was left';
 
 --
--- Name: erased_email(uuid); Type: FUNCTION; Schema: shop; Owner: -
---
-
-CREATE FUNCTION shop.erased_email(user_uuid uuid) RETURNS character varying
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ SELECT 'erased+' || user_uuid || '@erased.invalid' $$;
-
---
--- Name: FUNCTION erased_email(user_uuid uuid); Type: COMMENT; Schema: shop; Owner: -
---
-
-COMMENT ON FUNCTION shop.erased_email(user_uuid uuid) IS 'Address that an erased account is left with';
-
---
 -- Name: gather_stock(uuid, integer); Type: FUNCTION; Schema: shop; Owner: -
 --
 
@@ -2801,7 +2787,7 @@ COMMENT ON COLUMN cloudlab.event_snapshots.schema_version IS 'Version of the for
 -- Name: COLUMN event_snapshots.subject_id; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.event_snapshots.subject_id IS 'Person whose data the state holds, so that erasing the person drops it';
+COMMENT ON COLUMN cloudlab.event_snapshots.subject_id IS 'Person whose data the state holds, sealed with their key; erasing the person drops it';
 
 --
 -- Name: COLUMN event_snapshots.state; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -4237,7 +4223,7 @@ CREATE TABLE cloudlab.tenant_keys (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     settled_at timestamp with time zone,
     erased_at timestamp with time zone,
-    CONSTRAINT chk_tenant_keys_key_number_positive CHECK ((key_number > 0)),
+    CONSTRAINT chk_tenant_keys_key_number_not_negative CHECK ((key_number >= 0)),
     CONSTRAINT chk_tenant_keys_key_or_erased CHECK ((((wrapped_key IS NULL) = (erased_at IS NOT NULL)) AND ((wrapped_key IS NULL) = (key_version IS NULL)))),
     CONSTRAINT chk_tenant_keys_key_version_positive CHECK ((key_version > 0))
 );
@@ -4248,7 +4234,7 @@ ALTER TABLE ONLY cloudlab.tenant_keys FORCE ROW LEVEL SECURITY;
 -- Name: TABLE tenant_keys; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON TABLE cloudlab.tenant_keys IS 'Keys that seal fields of a tenant''s rows; the highest number seals, all of them open';
+COMMENT ON TABLE cloudlab.tenant_keys IS 'Keys that seal fields of a tenant''s rows: the highest number seals, all of them open; 0 makes unique blind indexes';
 
 --
 -- Name: COLUMN tenant_keys.tenant_id; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -4260,7 +4246,7 @@ COMMENT ON COLUMN cloudlab.tenant_keys.tenant_id IS 'Tenant whose fields it seal
 -- Name: COLUMN tenant_keys.key_number; Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON COLUMN cloudlab.tenant_keys.key_number IS 'Which key a sealed value names in its first four bytes';
+COMMENT ON COLUMN cloudlab.tenant_keys.key_number IS 'Which key a sealed value or a blind index names in its first four bytes';
 
 --
 -- Name: COLUMN tenant_keys.wrapped_key; Type: COMMENT; Schema: cloudlab; Owner: -
@@ -6281,11 +6267,12 @@ COMMENT ON COLUMN shop.user_profiles.updated_at IS 'When this row last changed';
 CREATE TABLE shop.users (
     tenant_id uuid NOT NULL,
     user_id uuid DEFAULT uuidv7() NOT NULL,
-    email character varying(255) NOT NULL,
+    email bytea,
+    email_index bytea,
     password_hash character varying(255) DEFAULT '!'::character varying NOT NULL,
     role shop.user_role DEFAULT 'customer'::shop.user_role NOT NULL,
-    first_name character varying(100) NOT NULL,
-    last_name character varying(100) NOT NULL,
+    first_name bytea,
+    last_name bytea,
     phone_number bytea,
     phone_number_index bytea,
     date_of_birth bytea,
@@ -6295,8 +6282,12 @@ CREATE TABLE shop.users (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
-    CONSTRAINT chk_email_format CHECK (((email)::text ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@.[:space:][:cntrl:]]+$'::text)),
     CONSTRAINT chk_users_date_of_birth_sealed CHECK ((octet_length(date_of_birth) = 43)),
+    CONSTRAINT chk_users_email_indexed CHECK (((octet_length(email_index) = 20) AND (SUBSTRING(email_index FROM 1 FOR 4) = '\x00000000'::bytea))),
+    CONSTRAINT chk_users_email_sealed CHECK (((octet_length(email) >= 38) AND (octet_length(email) <= 1053))),
+    CONSTRAINT chk_users_first_name_sealed CHECK (((octet_length(first_name) >= 34) AND (octet_length(first_name) <= 433))),
+    CONSTRAINT chk_users_known_or_erased CHECK (((num_nulls(email, email_index, first_name, last_name) = ANY (ARRAY[0, 4])) AND ((email IS NOT NULL) OR (deleted_at IS NOT NULL)))),
+    CONSTRAINT chk_users_last_name_sealed CHECK (((octet_length(last_name) >= 34) AND (octet_length(last_name) <= 433))),
     CONSTRAINT chk_users_phone_number_indexed CHECK ((((phone_number IS NULL) = (phone_number_index IS NULL)) AND (octet_length(phone_number_index) = 20))),
     CONSTRAINT chk_users_phone_number_sealed CHECK ((octet_length(phone_number) >= 34))
 );
@@ -6325,7 +6316,13 @@ COMMENT ON COLUMN shop.users.user_id IS 'Unique identifier for the user account'
 -- Name: COLUMN users.email; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.users.email IS 'User email address, unique in its tenant whatever its case';
+COMMENT ON COLUMN shop.users.email IS 'User email address, unique in its tenant whatever its case; sealed with a key of the tenant, NULL once the person was erased';
+
+--
+-- Name: COLUMN users.email_index; Type: COMMENT; Schema: shop; Owner: -
+--
+
+COMMENT ON COLUMN shop.users.email_index IS 'Blind index of the address in lower case, by a key that is never rotated: equal addresses are equal always';
 
 --
 -- Name: COLUMN users.password_hash; Type: COMMENT; Schema: shop; Owner: -
@@ -6343,13 +6340,13 @@ COMMENT ON COLUMN shop.users.role IS 'What the account may do';
 -- Name: COLUMN users.first_name; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.users.first_name IS 'Given name';
+COMMENT ON COLUMN shop.users.first_name IS 'Given name, sealed with a key of the tenant; NULL once the person was erased';
 
 --
 -- Name: COLUMN users.last_name; Type: COMMENT; Schema: shop; Owner: -
 --
 
-COMMENT ON COLUMN shop.users.last_name IS 'Family name';
+COMMENT ON COLUMN shop.users.last_name IS 'Family name, sealed with a key of the tenant; NULL once the person was erased';
 
 --
 -- Name: COLUMN users.phone_number; Type: COMMENT; Schema: shop; Owner: -
@@ -7139,7 +7136,7 @@ CREATE INDEX idx_vendor_commissions_vendor_id ON shop.vendor_commissions USING b
 -- Name: uq_users_email; Type: INDEX; Schema: shop; Owner: -
 --
 
-CREATE UNIQUE INDEX uq_users_email ON shop.users USING btree (tenant_id, lower((email)::text)) WHERE (deleted_at IS NULL);
+CREATE UNIQUE INDEX uq_users_email ON shop.users USING btree (tenant_id, email_index) WHERE (deleted_at IS NULL);
 
 --
 -- Name: event_archives trg_event_archives_updated_at; Type: TRIGGER; Schema: cloudlab; Owner: -

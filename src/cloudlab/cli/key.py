@@ -16,7 +16,7 @@ from cloudlab.errors import InvalidInput
 from cloudlab.events.subjects import rotate_master_key
 from cloudlab.platform import Platform
 from cloudlab.postgres.pool import Pools
-from cloudlab.shop import payment_methods, users
+from cloudlab.shop import payment_methods, user_fields
 from cloudlab.tenancy import fields, rotation
 
 app = typer.Typer(help="Change the keys that protect personal data.", no_args_is_help=True)
@@ -33,6 +33,9 @@ def rotate(
     tenant: Annotated[
         str | None, typer.Option(help="Make a new key for this tenant, and seal its fields anew.", show_default=False)
     ] = None,
+    index: Annotated[
+        bool, typer.Option("--index", help="Replace the tenant's index key instead; the tenant waits meanwhile.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Keys or rows in a transaction.")] = 500,
     as_json: Json = False,
 ) -> None:
@@ -40,8 +43,13 @@ def rotate(
 
     On servers of your own, first add a key with a higher version to [encryption] and restart every process. The old key
     may be taken away when this has ended. With --tenant the tenant's own key is changed instead, and the fields of its
-    rows follow it.
+    rows follow it. --index is for an index key that may have leaked: see docs/decisions/0007-unique-blind-indexes.md.
     """
+    if index and not tenant:
+        raise InvalidInput("--index needs --tenant", hint="Name the tenant whose index key is to be replaced.")
+    if tenant and index:
+        _replace_index_key(tenant, batch_size, as_json=as_json)
+        return
     if tenant:
         _rotate_tenant(tenant, batch_size, as_json=as_json)
         return
@@ -78,6 +86,21 @@ def rotate(
         err.print(f"{sum(wrapped.values()):,} keys wrapped with master key {newest}", highlight=False)
 
 
+def _replace_index_key(name: str, batch_size: int, *, as_json: bool) -> None:
+    async def work() -> int:
+        async with Platform.open() as platform:
+            tenant = await platform.tenant(name)
+            return await rotation.replace_index_key(
+                lambda: platform.session(tenant), (user_fields.SEALED,), batch_size=batch_size
+            )
+
+    rows = run(work())
+    if as_json:
+        print_json({"tenant": name, "rows": rows})
+    else:
+        err.print(f"{rows:,} rows of {name} are indexed with a new key", highlight=False)
+
+
 def _rotate_tenant(name: str, batch_size: int, *, as_json: bool) -> None:
     async def work() -> tuple[int, int]:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -93,7 +116,7 @@ def _rotate_tenant(name: str, batch_size: int, *, as_json: bool) -> None:
                 tenant = await platform.tenant(name)
                 return await rotation.rotate(
                     lambda: platform.session(tenant),
-                    (users.SEALED, payment_methods.SEALED),
+                    (user_fields.SEALED, payment_methods.SEALED),
                     batch_size=batch_size,
                     progress=show,
                 )

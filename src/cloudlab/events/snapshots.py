@@ -19,6 +19,7 @@ from cloudlab.events import subjects
 from cloudlab.events.history import read_stream_history
 from cloudlab.events.rows import of_stream
 from cloudlab.events.store import as_json, read_stream
+from cloudlab.events.types import is_sealed
 from cloudlab.session import Session
 from cloudlab.values import Event, Stream
 
@@ -64,8 +65,12 @@ async def load(
         kept_as: How snapshots are kept; without it there are none.
         revealed: Open the personal fields; one more round trip for each page that has any.
 
-    Cost: one round trip for the snapshot and the 5,000 events behind it, and one for each 5,000 more. Events that were
-    archived after the snapshot, or without one, are read from the archive.
+    Raises:
+        InvariantBroken: A sealed snapshot was changed or moved after it was written.
+
+    Cost: one round trip for the snapshot and the 5,000 events behind it, one for each 5,000 more, and one for the key
+    of a snapshot that holds a person's data. Events that were archived after the snapshot, or without one, are read
+    from the archive.
     """
     rows = await s.fetch_tuples(
         """
@@ -103,8 +108,8 @@ async def load(
     for _, _, _, number, kept, _, _ in [row for row in rows if row[0] is None]:
         if kept is None:
             head = number
-        elif kept_as:
-            version, state = number, kept_as.decode(json.loads(kept))
+        elif kept_as and (opened := await _opened(s, stream, number, json.loads(kept))) is not None:
+            version, state = number, kept_as.decode(opened)
     events = of_stream([row for row in rows if row[0] is not None], s.tenant_id, stream)
     is_whole = (events[0].event_version if events else head + 1) <= version + 1
     if not is_whole:
@@ -128,12 +133,20 @@ async def save(
         stream: The aggregate.
         folded: What `load` returned, or what the caller has brought forward to a later version.
         kept_as: How to keep it.
-        subject_id: The person whose data the state holds in plain text: erasing the person drops the snapshot, and no
-            other is kept afterwards.
+        subject_id: The person whose data the state holds: it is sealed with their key, erasing the person drops the
+            snapshot, and no other is kept afterwards.
 
-    Cost: none of its own.
+    Raises:
+        ConfigError: There is a `subject_id` and no master key.
+
+    Cost: none of its own; with a `subject_id` one round trip for the key, and one more when the person has none yet.
     """
+    state = as_json(kept_as.encode(folded.state))
     if subject_id:
+        sealed = await subjects.seal_text(s, subject_id, state, _place(stream, folded.version))
+        if sealed is None:
+            return
+        state = as_json(sealed)
         subjects.hold(s, subject_id)
     s.queue(
         """
@@ -154,8 +167,20 @@ async def save(
         event_version=folded.version,
         schema_version=kept_as.schema_version,
         subject_id=subject_id,
-        state=as_json(kept_as.encode(folded.state)),
+        state=state,
     )
+
+
+async def _opened(s: Session, stream: Stream, version: int, kept: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the state that a snapshot holds, None when this session may not have it: it folds the stream instead."""
+    if not is_sealed(kept):
+        return kept
+    text = await subjects.open_text(s, kept, _place(stream, version))
+    return None if text is None else json.loads(text)
+
+
+def _place(stream: Stream, version: int) -> tuple[str, ...]:
+    return ("snapshot", stream.aggregate_type, str(stream.aggregate_id), str(version))
 
 
 async def drop(s: Session, stream: Stream) -> None:

@@ -9,7 +9,7 @@ Standard: §9.1 Encryption at Rest
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -104,6 +104,31 @@ def _open(event: Event, name: str, value: dict[str, str], keys: dict[UUID, bytes
     except ValueError:
         raise InvariantBroken(f"{event.event_type}.{name} of event {event.event_id} is not sealed properly") from None
     return json.loads(unseal(key, raw, place))
+
+
+async def seal_text(s: Session, subject_id: UUID, text: str, place: tuple[str, ...]) -> dict[str, str] | None:
+    """Seal what is kept of a person outside of events, bound to a place of the caller's; None for an erased person.
+
+    Cost: one round trip, and one more when the person has no key yet.
+    """
+    key = (await _keys_for(s, {subject_id}))[subject_id]
+    if key is None:
+        return None
+    whole = (str(s.tenant_id), str(subject_id), *place)
+    return {"sealed": base64.b64encode(seal(key, text.encode(), whole)).decode(), "subject": str(subject_id)}
+
+
+async def open_text(s: Session, kept: Mapping[str, str], place: tuple[str, ...]) -> str | None:
+    """Open what `seal_text` has sealed; None when the person was erased or is none of the session's. One round trip.
+
+    Raises:
+        InvariantBroken: It was changed, or moved from another place.
+    """
+    subject_id = _uuid(kept["subject"])
+    key = (await _known_keys(s, {subject_id})).get(subject_id) if subject_id else None
+    if key is None:
+        return None
+    return unseal(key, base64.b64decode(kept["sealed"]), (str(s.tenant_id), str(subject_id), *place)).decode()
 
 
 def _place(tenant_id: UUID, subject_id: str, stream: Stream, event_type: str, name: str) -> tuple[str, ...]:

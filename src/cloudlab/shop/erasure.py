@@ -51,7 +51,7 @@ async def holdings(s: Session, user_id: UUID) -> Holdings:
         SELECT /* erasure.holdings */
             (SELECT count(*) FROM users AS u
              WHERE u.tenant_id = %(tenant_id)s::uuid AND u.user_id = %(user_id)s::uuid
-               AND u.email <> erased_email(u.user_id)) AS accounts,
+               AND u.email IS NOT NULL) AS accounts,
             (SELECT count(*) FROM user_profiles AS p
              WHERE p.tenant_id = %(tenant_id)s::uuid AND p.user_id = %(user_id)s::uuid) AS profiles,
             (SELECT count(*) FROM user_payment_methods AS m
@@ -105,11 +105,11 @@ async def _blank(s: Session, user_id: UUID) -> int:
     return await s.execute(
         """
         UPDATE /* erasure.erase */ users
-        SET email = erased_email(user_id), password_hash = '!', first_name = 'erased', last_name = 'erased',
+        SET email = NULL, email_index = NULL, password_hash = '!', first_name = NULL, last_name = NULL,
             phone_number = NULL, phone_number_index = NULL, date_of_birth = NULL,
             is_active = false, email_verified = false, deleted_at = coalesce(deleted_at, now()),
             user_version = user_version + 1
-        WHERE tenant_id = %(tenant_id)s::uuid AND user_id = %(user_id)s::uuid AND email <> erased_email(user_id)
+        WHERE tenant_id = %(tenant_id)s::uuid AND user_id = %(user_id)s::uuid AND email IS NOT NULL
         """,
         tenant_id=s.tenant_id,
         user_id=user_id,

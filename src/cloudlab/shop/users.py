@@ -1,55 +1,41 @@
 """User accounts.
 
-Telephone number and date of birth are sealed with a key of the tenant; a number can be found by its blind index.
+Who somebody is and how they are reached is sealed with a key of the tenant (`shop.user_fields`); an address or a number
+is found by its blind index. Reading or writing any of it costs one round trip a session for the keys, however many
+accounts there are; what only needs an account's id, as orders do, never asks for them.
 
 Standard: §2.2 Column Constraints, §8.2 Soft Deletion, §9.1 Encryption at Rest
 """
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from cloudlab.crypto import hash_password, verify_password
-from cloudlab.errors import Forbidden, InvalidInput, NotFound
+from cloudlab.errors import Forbidden, NotFound
 from cloudlab.events import store as events
 from cloudlab.events.types import event
 from cloudlab.session import Session
-from cloudlab.tenancy import fields
-from cloudlab.tenancy.fields import Field
-from cloudlab.tenancy.rotation import SealedTable
-from cloudlab.values import Stream, uuid7
-
-PHONE = Field("users", "phone_number", "phone_number_index")
-BIRTH = Field("users", "date_of_birth")
-SEALED = SealedTable(
-    (PHONE, BIRTH),
-    count="""
-        SELECT /* users.SEALED */ count(*) FROM users
-        WHERE substring(phone_number FROM 1 FOR 4) <> %(newest)s::bytea
-           OR substring(date_of_birth FROM 1 FOR 4) <> %(newest)s::bytea
-        """,
-    read="""
-        SELECT /* users.SEALED */ user_id, phone_number, date_of_birth FROM users
-        WHERE user_id > %(after)s::uuid
-          AND (substring(phone_number FROM 1 FOR 4) <> %(newest)s::bytea
-               OR substring(date_of_birth FROM 1 FOR 4) <> %(newest)s::bytea)
-        ORDER BY tenant_id, user_id
-        LIMIT %(limit)s::integer
-        FOR UPDATE
-        """,
-    write="""
-        UPDATE /* users.SEALED */ users AS u
-        SET phone_number = n.phone_number, phone_number_index = n.phone_number_index, date_of_birth = n.date_of_birth
-        FROM unnest(%(ids)s::uuid[], %(phone_number)s::bytea[], %(phone_number_index)s::bytea[],
-                    %(date_of_birth)s::bytea[]) AS n (user_id, phone_number, phone_number_index, date_of_birth)
-        WHERE u.user_id = n.user_id
-        """,
+from cloudlab.shop.user_fields import (
+    EMAIL,
+    PHONE,
+    Contact,
+    Person,
+    SealedContact,
+    SealedPerson,
+    canonical,
+    check_contact,
+    check_person,
+    open_contact,
+    open_person,
+    seal_contact,
+    seal_person,
 )
-_E164 = re.compile(r"\+?[1-9]\d{1,14}")
-_LEAST_AGE_YEARS = 13
+from cloudlab.tenancy import fields
+from cloudlab.tenancy.fields import FieldKeys
+from cloudlab.values import Stream, uuid7
 
 
 @event("UserRegistered")
@@ -69,7 +55,7 @@ class UserDeleted:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user account, without its password."""
+    """A user account, without its password; what is sealed of it is opened."""
 
     user_id: UUID
     email: str
@@ -87,17 +73,23 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
-    """What is sealed of an account, opened."""
-
-    phone_number: str | None
-    date_of_birth: date | None
+class _Row:
+    user_id: UUID
+    email: bytes | None
+    role: str
+    first_name: bytes | None
+    last_name: bytes | None
+    is_active: bool
+    email_verified: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class _SealedContact:
-    phone_number: bytes | None
-    date_of_birth: bytes | None
+class _Registered:
+    role: str
+    is_active: bool
+    email_verified: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +113,9 @@ async def register(
 
     Args:
         s: The session.
-        email: Unique in the tenant whatever its case.
-        first_name: Given name.
-        last_name: Family name.
+        email: Unique in the tenant whatever its case; at most 255 characters.
+        first_name: Given name, 1 to 100 characters.
+        last_name: Family name, 1 to 100 characters.
         password: Kept as a salted hash; without one nobody can log in.
         role: customer, vendor, admin or support.
         phone_number: In E.164 form.
@@ -132,79 +124,64 @@ async def register(
     Raises:
         Duplicate: There is an account with this address.
         InvalidInput: A value breaks a constraint, whose name the message gives.
-        ConfigError: There is a telephone number or a date of birth, and no master key.
+        ConfigError: There is no master key.
+        Forbidden: The tenant's keys were erased.
 
-    Cost: two round trips; one more with a telephone number or a date of birth.
+    Cost: three round trips; two for every further one of a session, which knows the keys by then.
     """
-    user_id = uuid7()
-    phone, phone_index, birth = await _sealed(s, user_id, phone_number, date_of_birth)
-    user = await s.fetch_one(
-        User,
+    user_id, person, contact = uuid7(), Person(email, first_name, last_name), Contact(phone_number, date_of_birth)
+    check_person(person)
+    check_contact(contact)
+    keys = await fields.keys(s)
+    sealed, email_index = seal_person(keys, user_id, person)
+    reached = seal_contact(keys, user_id, contact)
+    made = await s.fetch_one(
+        _Registered,
         """
         INSERT /* users.register */ INTO users
-            (tenant_id, user_id, email, password_hash, role, first_name, last_name, phone_number, phone_number_index,
-             date_of_birth)
-        VALUES (%(tenant_id)s::uuid, %(user_id)s::uuid, %(email)s, %(password_hash)s, %(role)s::user_role,
-                %(first_name)s, %(last_name)s, %(phone_number)s::bytea, %(phone_number_index)s::bytea,
-                %(date_of_birth)s::bytea)
-        RETURNING user_id, email, role, first_name, last_name, is_active, email_verified, created_at
+            (tenant_id, user_id, email, email_index, password_hash, role, first_name, last_name, phone_number,
+             phone_number_index, date_of_birth)
+        VALUES (%(tenant_id)s::uuid, %(user_id)s::uuid, %(email)s::bytea, %(email_index)s::bytea, %(password_hash)s,
+                %(role)s::user_role, %(first_name)s::bytea, %(last_name)s::bytea, %(phone_number)s::bytea,
+                %(phone_number_index)s::bytea, %(date_of_birth)s::bytea)
+        RETURNING role, is_active, email_verified, created_at
         """,
         tenant_id=s.tenant_id,
         user_id=user_id,
-        email=email,
+        email=sealed.email,
+        email_index=email_index,
         password_hash=await asyncio.to_thread(hash_password, password) if password is not None else "!",
         role=role,
-        first_name=first_name,
-        last_name=last_name,
-        phone_number=phone,
-        phone_number_index=phone_index,
-        date_of_birth=birth,
+        first_name=sealed.first_name,
+        last_name=sealed.last_name,
+        phone_number=reached.phone_number,
+        phone_number_index=reached.phone_number_index,
+        date_of_birth=reached.date_of_birth,
     )
+    user = User(user_id, email, made.role, first_name, last_name, made.is_active, made.email_verified, made.created_at)
     registered = UserRegistered(user_id=user.user_id, role=user.role)
     await events.append(s, user.stream, [registered], expected_version=events.NEW)
     return user
 
 
-async def _sealed(
-    s: Session, user_id: UUID, phone_number: str | None, date_of_birth: date | None
-) -> tuple[bytes | None, bytes | None, bytes | None]:
-    """Check and seal: what the database cannot read it cannot check either. The values are never shown."""
-    if phone_number is None and date_of_birth is None:
-        return None, None, None
-    if phone_number is not None and not _E164.fullmatch(phone_number):
-        raise InvalidInput("users: the value breaks chk_phone_format", hint="Write it in E.164 form: +4930123456.")
-    if date_of_birth is not None and not _is_old_enough(date_of_birth):
-        raise InvalidInput("users: the value breaks chk_age_restriction")
-    keys = await fields.keys(s)
-    # Sealed as it is indexed: a rotation makes the index anew from what it opens.
-    phone = _canonical(phone_number) if phone_number else None
-    return (
-        keys.seal(PHONE, user_id, phone) if phone else None,
-        keys.index(PHONE, phone) if phone else None,
-        keys.seal(BIRTH, user_id, date_of_birth.isoformat()) if date_of_birth else None,
-    )
-
-
-def _canonical(phone_number: str) -> str:
-    return "+" + phone_number.lstrip("+")
-
-
-def _is_old_enough(born: date) -> bool:
-    today = datetime.now(UTC).date()
-    return (born.year + _LEAST_AGE_YEARS, born.month, born.day) <= (today.year, today.month, today.day)
-
-
 async def change_contact(
     s: Session, user_id: UUID, *, phone_number: str | None = None, date_of_birth: date | None = None
 ) -> None:
-    """Replace what is sealed of an account; None removes it. NotFound when there is no such account.
+    """Replace how somebody is reached; None removes it. NotFound when there is no such account.
 
     Raises:
         InvalidInput: A value breaks a constraint, whose name the message gives.
 
     Cost: one round trip, two when there is anything to seal.
     """
-    phone, phone_index, birth = await _sealed(s, user_id, phone_number, date_of_birth)
+    wanted = Contact(phone_number, date_of_birth)
+    check_contact(wanted)
+    # To remove something takes no key.
+    sealed = (
+        SealedContact(None, None, None)
+        if wanted == Contact(None, None)
+        else seal_contact(await fields.keys(s), user_id, wanted)
+    )
     changed = await s.execute(
         """
         UPDATE /* users.change_contact */ users
@@ -214,16 +191,16 @@ async def change_contact(
         """,
         tenant_id=s.tenant_id,
         user_id=user_id,
-        phone_number=phone,
-        phone_number_index=phone_index,
-        date_of_birth=birth,
+        phone_number=sealed.phone_number,
+        phone_number_index=sealed.phone_number_index,
+        date_of_birth=sealed.date_of_birth,
     )
     if not changed:
         raise NotFound(f"there is no account {user_id}")
 
 
 async def contact(s: Session, user_id: UUID) -> Contact:
-    """Return what is sealed of an account; NotFound when there is none or it was deleted.
+    """Return how somebody is reached; NotFound when there is no such account or it was deleted.
 
     Raises:
         InvariantBroken: A value was changed, or comes from another account or tenant.
@@ -231,25 +208,23 @@ async def contact(s: Session, user_id: UUID) -> Contact:
     Cost: two round trips.
     """
     found = await s.fetch_one(
-        _SealedContact,
+        SealedContact,
         """
-        SELECT /* users.contact */ phone_number, date_of_birth
+        SELECT /* users.contact */ phone_number, phone_number_index, date_of_birth
         FROM users
         WHERE tenant_id = %(tenant_id)s::uuid AND user_id = %(user_id)s::uuid AND deleted_at IS NULL
         """,
         tenant_id=s.tenant_id,
         user_id=user_id,
     )
-    keys = await fields.keys(s, to_seal=False)
-    birth = keys.open(BIRTH, user_id, found.date_of_birth)
-    return Contact(keys.open(PHONE, user_id, found.phone_number), date.fromisoformat(birth) if birth else None)
+    return open_contact(await fields.keys(s, to_seal=False), user_id, found)
 
 
 async def find_by_phone_number(s: Session, phone_number: str) -> list[User]:
     """Return the accounts with this number, newest last: several people may share one. Cost: two round trips."""
     keys = await fields.keys(s, to_seal=False)
-    return await s.fetch(
-        User,
+    found = await s.fetch(
+        _Row,
         """
         SELECT /* users.find_by_phone_number */ user_id, email, role, first_name, last_name, is_active, email_verified,
                created_at
@@ -259,14 +234,19 @@ async def find_by_phone_number(s: Session, phone_number: str) -> list[User]:
         ORDER BY user_id
         """,
         tenant_id=s.tenant_id,
-        indexes=keys.indexes(PHONE, _canonical(phone_number)),
+        indexes=keys.indexes(PHONE, canonical(phone_number)),
     )
+    return [_opened(keys, row) for row in found]
 
 
 async def find(s: Session, user_id: UUID) -> User:
-    """Return an account by id; NotFound when there is none or it was deleted."""
-    return await s.fetch_one(
-        User,
+    """Return an account by id; NotFound when there is none or it was deleted. Cost: two round trips.
+
+    Raises:
+        InvariantBroken: A value was changed, or comes from another account, column or tenant.
+    """
+    found = await s.fetch_one(
+        _Row,
         """
         SELECT /* users.find */ user_id, email, role, first_name, last_name, is_active, email_verified, created_at
         FROM users
@@ -275,37 +255,47 @@ async def find(s: Session, user_id: UUID) -> User:
         tenant_id=s.tenant_id,
         user_id=user_id,
     )
+    return _opened(await fields.keys(s, to_seal=False), found)
 
 
 async def find_by_email(s: Session, email: str) -> User:
-    """Return an account by its address, whatever its case; NotFound when there is none."""
-    return await s.fetch_one(
-        User,
-        """
-        SELECT /* users.find_by_email */ user_id, email, role, first_name, last_name, is_active, email_verified,
-               created_at
-        FROM users
-        WHERE tenant_id = %(tenant_id)s::uuid AND lower(email) = lower(%(email)s::text) AND deleted_at IS NULL
-        """,
-        tenant_id=s.tenant_id,
-        email=email,
-    )
+    """Return an account by its address, whatever its case; NotFound when there is none. Cost: two round trips."""
+    found = await find_by_emails(s, [email])
+    if not found:
+        # Without the address: it is nobody else's business, and an error ends in a log.
+        raise NotFound("there is no account with this e-mail address", hint="Check the tenant and the address.")
+    return found[email.lower()]
 
 
 async def find_by_emails(s: Session, emails: Sequence[str]) -> dict[str, User]:
-    """Return those of the accounts that exist, by their address in lower case. Cost: one round trip."""
+    """Return those of the accounts that exist, by their address in lower case. Cost: two round trips."""
+    keys = await fields.keys(s, to_seal=False)
     found = await s.fetch(
-        User,
+        _Row,
         """
         SELECT /* users.find_by_emails */ user_id, email, role, first_name, last_name, is_active, email_verified,
                created_at
         FROM users
-        WHERE tenant_id = %(tenant_id)s::uuid AND lower(email) = ANY (%(emails)s::text[]) AND deleted_at IS NULL
+        WHERE tenant_id = %(tenant_id)s::uuid AND email_index = ANY (%(indexes)s::bytea[]) AND deleted_at IS NULL
         """,
         tenant_id=s.tenant_id,
-        emails=[email.lower() for email in emails],
+        indexes=[index for email in emails for index in keys.indexes(EMAIL, email)],
     )
-    return {user.email.lower(): user for user in found}
+    return {user.email.lower(): user for user in (_opened(keys, row) for row in found)}
+
+
+def _opened(keys: FieldKeys, row: _Row) -> User:
+    person = open_person(keys, row.user_id, SealedPerson(row.email, row.first_name, row.last_name))
+    return User(
+        row.user_id,
+        person.email,
+        row.role,
+        person.first_name,
+        person.last_name,
+        row.is_active,
+        row.email_verified,
+        row.created_at,
+    )
 
 
 async def log_in(s: Session, *, email: str, password: str) -> UUID:
@@ -313,17 +303,20 @@ async def log_in(s: Session, *, email: str, password: str) -> UUID:
 
     Raises:
         Forbidden: There is none; the message does not say which of the two was wrong.
+
+    Cost: two round trips and one hash, whether there is such an account or not.
     """
+    keys = await fields.keys(s, to_seal=False)
     found = await s.fetch(
         _Credentials,
         """
         SELECT /* users.log_in */ user_id, password_hash
         FROM users
-        WHERE tenant_id = %(tenant_id)s::uuid AND lower(email) = lower(%(email)s::text)
+        WHERE tenant_id = %(tenant_id)s::uuid AND email_index = ANY (%(indexes)s::bytea[])
           AND is_active AND deleted_at IS NULL
         """,
         tenant_id=s.tenant_id,
-        email=email,
+        indexes=keys.indexes(EMAIL, email),
     )
     # A missing account is checked against a real hash too, so that time does not tell who has an account.
     known = found[0].password_hash if found else await asyncio.to_thread(hash_password, "")
@@ -335,6 +328,15 @@ async def log_in(s: Session, *, email: str, password: str) -> UUID:
 
 async def delete(s: Session, user_id: UUID) -> None:
     """Delete an account softly: it can no longer be found, its orders stay. NotFound when there is none."""
-    await find(s, user_id)
+    known = await s.execute(
+        """
+        SELECT /* users.delete */ user_id FROM users
+        WHERE tenant_id = %(tenant_id)s::uuid AND user_id = %(user_id)s::uuid AND deleted_at IS NULL
+        """,
+        tenant_id=s.tenant_id,
+        user_id=user_id,
+    )
+    if not known:
+        raise NotFound(f"there is no account {user_id}")
     s.queue("SELECT /* users.delete */ soft_delete_user(%(user_id)s::uuid)", user_id=user_id)
     await events.append(s, Stream("User", user_id), [UserDeleted(user_id=user_id)], expected_version=None)

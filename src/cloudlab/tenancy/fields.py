@@ -1,33 +1,52 @@
 """Sealed fields of rows: encrypted with a key of the tenant, found again by a blind index.
 
     master key ─ wraps ─ key of the tenant (numbered) ─ derives ─ one key for each column, one for each blind index
+                         index key of the tenant (0)  ─ derives ─ one key for each blind index that is unique
 
 A sealed value is a `bytea`: the number of the key (4 bytes) and what `crypto.seal` makes of the text, bound to tenant,
 table, column, row and number. Copied to another row, column or tenant it cannot be opened. The keys stand in
 `tenant_keys`, wrapped by a master key that the database never sees; an erased key leaves nothing but None.
+
+A rotation adds a key with a higher number, and for a while equal values carry blind indexes of two keys. What must be
+unique is therefore indexed with a key that no rotation changes: number 0, which seals nothing (decision 7).
 
 Standard: §9.1 Encryption at Rest
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from cloudlab.crypto import Keyring, blind_index, derived, new_key, seal, unseal
 from cloudlab.errors import Forbidden, InvariantBroken
 from cloudlab.postgres.pool import Pools
 from cloudlab.session import Session
 
+INDEX_KEY: Final = 0
+"""Number of the key that indexes what must be unique. It seals nothing and no rotation changes it."""
+
 _NUMBER_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column whose values are sealed; with an `index` column it can be found by equality."""
+    """A column whose values are sealed; with an `index` column it can be found by equality.
+
+    Attributes:
+        table: Where it stands.
+        column: The bytea that holds the sealed value.
+        index: The bytea that holds its blind index; none when it is empty.
+        is_unique: Whether equal values have the same index always, so that a unique key can be made of it.
+        folds_case: Whether the index is the same whatever the case.
+    """
 
     table: str
     column: str
     index: str = ""
+    is_unique: bool = False
+    folds_case: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +110,22 @@ class FieldKeys:
     def index(self, field: Field, text: str) -> bytes:
         """Return the blind index to store beside a sealed value: the number of the key and 16 bytes."""
         self.check_alive()
-        return self._index(field, text, self.newest)
+        return self._index(field, text, INDEX_KEY if field.is_unique else self.newest)
 
     def indexes(self, field: Field, text: str) -> list[bytes]:
-        """Return what to look for: during a rotation a row may carry the index of an older key."""
-        return [self._index(field, text, number) for number, key in self._keys.items() if key is not None]
+        """Return what to look for: during a rotation a row may carry the index of an older key.
+
+        Nothing when the keys were erased, or there are none yet.
+        """
+        return [
+            self._index(field, text, number)
+            for number, key in self._keys.items()
+            if key is not None and (number == INDEX_KEY) == field.is_unique
+        ]
 
     def _index(self, field: Field, text: str, number: int) -> bytes:
-        return number.to_bytes(_NUMBER_BYTES, "big") + blind_index(self._key("index", field, number), text)
+        indexed = text.lower() if field.folds_case else text
+        return number.to_bytes(_NUMBER_BYTES, "big") + blind_index(self._key("index", field, number), indexed)
 
     def _key(self, purpose: str, field: Field, number: int) -> bytes:
         info = (purpose, field.table, field.column, str(number))
@@ -110,19 +137,28 @@ class FieldKeys:
         return ("field", str(self._tenant_id), field.table, field.column, str(row_id), str(number))
 
 
+# Every session of a tenant holds off a rotation until it ends: the keys that it has read once stay the right ones.
+_read: WeakKeyDictionary[Session, FieldKeys] = WeakKeyDictionary()
+
+
 async def keys(s: Session, *, to_seal: bool = True) -> FieldKeys:
-    """Return the keys of the session's tenant; `to_seal` makes the first one when there is none.
+    """Return the keys of the session's tenant; `to_seal` makes the first ones when there are none.
 
     Raises:
         ConfigError: There is no master key, or not the one that wraps a key of this tenant.
 
-    Cost: one round trip; two more, once for each tenant, to make its first key.
+    Cost: one round trip in a session, however often it is called; two more, once for each tenant, to make the first.
     """
+    if found := _read.get(s):
+        return found
     known = await _known(s)
-    if known or not to_seal:
-        return FieldKeys(s.tenant_id, known)
-    await add_key(s, 1, is_settled=True)
-    return FieldKeys(s.tenant_id, await _known(s))
+    if to_seal and not known:
+        await add_keys(s, INDEX_KEY, 1, is_settled=True)
+        known = await _known(s)
+    found = FieldKeys(s.tenant_id, known)
+    if known:
+        _read[s] = found
+    return found
 
 
 async def _known(s: Session) -> dict[int, bytes | None]:
@@ -149,20 +185,38 @@ def key_place(tenant_id: UUID, number: int) -> tuple[str, ...]:
     return ("tenant key", str(tenant_id), str(number))
 
 
-async def add_key(s: Session, number: int, *, is_settled: bool) -> int:
-    """Make a key of this number unless somebody else just has; return how many were made."""
+async def add_keys(s: Session, *numbers: int, is_settled: bool) -> int:
+    """Make keys of these numbers unless somebody else just has; return how many were made."""
+    _read.pop(s, None)
     return await s.execute(
         """
-        INSERT /* fields.add_key */ INTO tenant_keys (tenant_id, key_number, wrapped_key, key_version, settled_at)
-        VALUES (%(tenant_id)s::uuid, %(number)s::integer, %(wrapped_key)s::bytea, %(key_version)s::integer,
-                CASE WHEN %(is_settled)s::boolean THEN now() END)
+        INSERT /* fields.add_keys */ INTO tenant_keys (tenant_id, key_number, wrapped_key, key_version, settled_at)
+        SELECT %(tenant_id)s::uuid, n.key_number, n.wrapped_key, %(key_version)s::integer,
+               CASE WHEN %(is_settled)s::boolean THEN now() END
+        FROM unnest(%(numbers)s::integer[], %(wrapped_keys)s::bytea[]) AS n (key_number, wrapped_key)
         ON CONFLICT DO NOTHING
         """,
         tenant_id=s.tenant_id,
-        number=number,
-        wrapped_key=s.keyring.wrap(new_key(), key_place(s.tenant_id, number)),
+        numbers=list(numbers),
+        wrapped_keys=[s.keyring.wrap(new_key(), key_place(s.tenant_id, number)) for number in numbers],
         key_version=s.keyring.newest,
         is_settled=is_settled,
+    )
+
+
+async def replace_index_key(s: Session) -> None:
+    """Put another index key in the place of the old one; the caller makes every unique index anew with it."""
+    _read.pop(s, None)
+    await s.execute(
+        """
+        UPDATE /* fields.replace_index_key */ tenant_keys
+        SET wrapped_key = %(wrapped_key)s::bytea, key_version = %(key_version)s::integer
+        WHERE tenant_id = %(tenant_id)s::uuid AND key_number = %(number)s::integer
+        """,
+        tenant_id=s.tenant_id,
+        number=INDEX_KEY,
+        wrapped_key=s.keyring.wrap(new_key(), key_place(s.tenant_id, INDEX_KEY)),
+        key_version=s.keyring.newest,
     )
 
 
@@ -171,6 +225,7 @@ async def erase(s: Session) -> int:
 
     Backups hold the keys until they expire. Cost: one round trip.
     """
+    _read.pop(s, None)
     return await s.execute(
         """
         UPDATE /* fields.erase */ tenant_keys

@@ -10,16 +10,18 @@ Standard: §9.1 Encryption at Rest
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import LiteralString, TypeVar
 from uuid import UUID
 
 from cloudlab.errors import TimedOut
 from cloudlab.session import Session
 from cloudlab.tenancy import fields
 from cloudlab.tenancy.fields import Field, FieldKeys
+
+T = TypeVar("T")
 
 OpenSession = Callable[[], AbstractAsyncContextManager[Session]]
 Progress = Callable[[str, int, int], None]
@@ -30,17 +32,19 @@ _PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class SealedTable:
-    """A table with sealed fields, and the three statements by which they are rotated.
+    """A table with sealed fields, and the statements by which they are rotated.
 
     `count` gives the number of rows with a value whose key is not `newest`. `read` locks and returns the next `limit`
     of them behind `after`: the id of the row, then its fields in their order. `write` stores `ids` and, for each field,
-    an array named after its column and one named after its index. `newest` is the key's number in 4 bytes.
+    an array named after its column and one named after its index, unless that is unique and stays as it is. `newest` is
+    the key's number in 4 bytes. `reindex`, of a table with a unique index, stores `ids` and an array named after it.
     """
 
     fields: tuple[Field, ...]
     count: LiteralString
     read: LiteralString
     write: LiteralString
+    reindex: LiteralString = ""
 
     @property
     def name(self) -> str:
@@ -105,22 +109,61 @@ async def _unsettled(open_session: OpenSession) -> int:
     return max((number for (number,) in found), default=0)
 
 
+async def replace_index_key(
+    open_session: OpenSession, tables: Sequence[SealedTable], *, batch_size: int = 500, wait_seconds: float = 60.0
+) -> int:
+    """Make a new index key and every unique index anew with it, in one transaction; return the rows it took.
+
+    Only for a key that may have leaked: an index must be unique at every moment, so the tenant's other sessions wait
+    until it has ended, about 50 µs a row, or give up at their lock timeout. Arguments and errors are those of `rotate`.
+    """
+
+    async def work(s: Session) -> int:
+        (await fields.keys(s)).check_alive()
+        await fields.replace_index_key(s)
+        keys = await fields.keys(s)
+        return sum([await _reindex(s, keys, table, batch_size) for table in tables if table.reindex])
+
+    return await _alone(open_session, wait_seconds, work)
+
+
+async def _reindex(s: Session, keys: FieldKeys, table: SealedTable, limit: int) -> int:
+    done, after = 0, _FIRST
+    unique = [(place, field) for place, field in enumerate(table.fields, 1) if field.is_unique]
+    while rows := await s.fetch_tuples(table.read, newest=b"", after=after, limit=limit):
+        columns: dict[str, list[bytes | None]] = {}
+        for place, field in unique:
+            texts = [keys.open(field, row[0], row[place]) for row in rows]
+            columns[field.index] = [None if text is None else keys.index(field, text) for text in texts]
+        await s.execute(table.reindex, ids=[row[0] for row in rows], **columns)
+        done, after = done + len(rows), rows[-1][0]
+    return done
+
+
 async def _enter_key(open_session: OpenSession, wait_seconds: float) -> int:
-    """Make the next key while no other transaction of the tenant is open: every session holds this lock shared."""
+    async def work(s: Session) -> int:
+        known = await fields.keys(s, to_seal=False)
+        known.check_alive()
+        number = known.newest + 1
+        first = (fields.INDEX_KEY,) if number == 1 else ()
+        await fields.add_keys(s, *first, number, is_settled=number == 1)
+        return number
+
+    return await _alone(open_session, wait_seconds, work)
+
+
+async def _alone(open_session: OpenSession, wait_seconds: float, work: Callable[[Session], Awaitable[T]]) -> T:
+    """Work while no other transaction of the tenant is open: every session holds this lock shared."""
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
             async with open_session() as s:
-                s.queue("SELECT /* rotation.rotate */ set_config('lock_timeout', '50ms', true)")
+                s.queue("SELECT /* rotation.alone */ set_config('lock_timeout', '50ms', true)")
                 await s.execute(
-                    "SELECT /* rotation.rotate */ pg_advisory_xact_lock(20541, hashtext(%(tenant_id)s))",
+                    "SELECT /* rotation.alone */ pg_advisory_xact_lock(20541, hashtext(%(tenant_id)s))",
                     tenant_id=str(s.tenant_id),
                 )
-                known = await fields.keys(s, to_seal=False)
-                known.check_alive()
-                number = known.newest + 1
-                await fields.add_key(s, number, is_settled=number == 1)
-                return number
+                return await work(s)
         except TimedOut:
             if time.monotonic() > deadline:
                 raise TimedOut(f"a transaction of the tenant was open for {wait_seconds:g} s") from None
@@ -139,7 +182,7 @@ async def _move_batch(
         for place, field in enumerate(table.fields, 1):
             values = [_resealed(keys, field, row[0], row[place]) for row in rows]
             columns[field.column] = [sealed for sealed, _ in values]
-            if field.index:
+            if field.index and not field.is_unique:
                 columns[field.index] = [index for _, index in values]
         await s.execute(table.write, ids=[row[0] for row in rows], **columns)
         return rows[-1][0], len(rows)
@@ -149,7 +192,8 @@ def _resealed(keys: FieldKeys, field: Field, row_id: UUID, sealed: bytes | None)
     text = keys.open(field, row_id, sealed)
     if text is None:
         return None, None
-    return keys.seal(field, row_id, text), keys.index(field, text) if field.index else None
+    index = keys.index(field, text) if field.index and not field.is_unique else None
+    return keys.seal(field, row_id, text), index
 
 
 def _encoded(number: int) -> bytes:

@@ -24,7 +24,7 @@ COMMENT ON COLUMN event_snapshots.tenant_id IS 'Tenant that owns the aggregate';
 COMMENT ON COLUMN event_snapshots.aggregate_id IS 'ID of the aggregate root';
 COMMENT ON COLUMN event_snapshots.event_version IS 'Version of the last event in the state';
 COMMENT ON COLUMN event_snapshots.schema_version IS 'Version of the form of the state; a reader of another version folds anew';
-COMMENT ON COLUMN event_snapshots.subject_id IS 'Person whose data the state holds, so that erasing the person drops it';
+COMMENT ON COLUMN event_snapshots.subject_id IS 'Person whose data the state holds, sealed with their key; erasing the person drops it';
 COMMENT ON COLUMN event_snapshots.state IS 'What the events up to here amount to';
 COMMENT ON COLUMN event_snapshots.created_at IS 'When the first snapshot of the stream was taken';
 COMMENT ON COLUMN event_snapshots.updated_at IS 'When this one was taken';

@@ -61,14 +61,14 @@ CREATE TABLE tenant_keys (
     settled_at timestamp with time zone,
     erased_at timestamp with time zone,
     CONSTRAINT pk_tenant_keys PRIMARY KEY (tenant_id, key_number),
-    CONSTRAINT chk_tenant_keys_key_number_positive CHECK (key_number > 0),
+    CONSTRAINT chk_tenant_keys_key_number_not_negative CHECK (key_number >= 0),
     CONSTRAINT chk_tenant_keys_key_or_erased CHECK
         ((wrapped_key IS NULL) = (erased_at IS NOT NULL) AND (wrapped_key IS NULL) = (key_version IS NULL)),
     CONSTRAINT chk_tenant_keys_key_version_positive CHECK (key_version > 0)
 );
-COMMENT ON TABLE tenant_keys IS 'Keys that seal fields of a tenant''s rows; the highest number seals, all of them open';
+COMMENT ON TABLE tenant_keys IS 'Keys that seal fields of a tenant''s rows: the highest number seals, all of them open; 0 makes unique blind indexes';
 COMMENT ON COLUMN tenant_keys.tenant_id IS 'Tenant whose fields it seals';
-COMMENT ON COLUMN tenant_keys.key_number IS 'Which key a sealed value names in its first four bytes';
+COMMENT ON COLUMN tenant_keys.key_number IS 'Which key a sealed value or a blind index names in its first four bytes';
 COMMENT ON COLUMN tenant_keys.wrapped_key IS 'The key, wrapped by a master key; NULL once it was erased';
 COMMENT ON COLUMN tenant_keys.key_version IS 'Version of the master key that wraps it';
 COMMENT ON COLUMN tenant_keys.created_at IS 'When the key was made';

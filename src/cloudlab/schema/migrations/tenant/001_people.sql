@@ -25,11 +25,12 @@ COMMENT ON TYPE user_role IS 'What a user account may do';
 CREATE TABLE users (
     tenant_id uuid NOT NULL,
     user_id uuid DEFAULT uuidv7() NOT NULL,
-    email varchar(255) NOT NULL,
+    email bytea,
+    email_index bytea,
     password_hash varchar(255) DEFAULT '!' NOT NULL,
     role user_role DEFAULT 'customer' NOT NULL,
-    first_name varchar(100) NOT NULL,
-    last_name varchar(100) NOT NULL,
+    first_name bytea,
+    last_name bytea,
     phone_number bytea,
     phone_number_index bytea,
     date_of_birth bytea,
@@ -40,23 +41,30 @@ CREATE TABLE users (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
     CONSTRAINT pk_users PRIMARY KEY (tenant_id, user_id),
-    CONSTRAINT chk_email_format CHECK (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@.[:space:][:cntrl:]]+$'),
-    -- What is sealed the database cannot read: users.register keeps their formats. It refuses what is not sealed.
+    -- What is sealed the database cannot read: shop.user_fields keeps the formats. It refuses what is not sealed; the
+    -- bounds are those of 5 to 255 and of 1 to 100 characters of at most 4 bytes, and 33 bytes around them.
+    CONSTRAINT chk_users_email_sealed CHECK (octet_length(email) BETWEEN 38 AND 1053),
+    CONSTRAINT chk_users_email_indexed CHECK (octet_length(email_index) = 20 AND substring(email_index FROM 1 FOR 4) = '\x00000000'),
+    CONSTRAINT chk_users_first_name_sealed CHECK (octet_length(first_name) BETWEEN 34 AND 433),
+    CONSTRAINT chk_users_last_name_sealed CHECK (octet_length(last_name) BETWEEN 34 AND 433),
+    CONSTRAINT chk_users_known_or_erased CHECK
+        (num_nulls(email, email_index, first_name, last_name) IN (0, 4) AND (email IS NOT NULL OR deleted_at IS NOT NULL)),
     CONSTRAINT chk_users_phone_number_sealed CHECK (octet_length(phone_number) >= 34),
     CONSTRAINT chk_users_phone_number_indexed CHECK
         ((phone_number IS NULL) = (phone_number_index IS NULL) AND octet_length(phone_number_index) = 20),
     CONSTRAINT chk_users_date_of_birth_sealed CHECK (octet_length(date_of_birth) = 43)
 );
-CREATE UNIQUE INDEX uq_users_email ON users (tenant_id, lower(email)) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX uq_users_email ON users (tenant_id, email_index) WHERE deleted_at IS NULL;
 CREATE INDEX idx_users_phone_number_index ON users (tenant_id, phone_number_index) WHERE phone_number_index IS NOT NULL;
 COMMENT ON TABLE users IS 'User accounts for customers, vendors, and administrators';
 COMMENT ON COLUMN users.tenant_id IS 'Tenant the account belongs to';
 COMMENT ON COLUMN users.user_id IS 'Unique identifier for the user account';
-COMMENT ON COLUMN users.email IS 'User email address, unique in its tenant whatever its case';
+COMMENT ON COLUMN users.email IS 'User email address, unique in its tenant whatever its case; sealed with a key of the tenant, NULL once the person was erased';
+COMMENT ON COLUMN users.email_index IS 'Blind index of the address in lower case, by a key that is never rotated: equal addresses are equal always';
 COMMENT ON COLUMN users.password_hash IS 'Salted scrypt hash, never plain text; ! means that nobody can log in';
 COMMENT ON COLUMN users.role IS 'What the account may do';
-COMMENT ON COLUMN users.first_name IS 'Given name';
-COMMENT ON COLUMN users.last_name IS 'Family name';
+COMMENT ON COLUMN users.first_name IS 'Given name, sealed with a key of the tenant; NULL once the person was erased';
+COMMENT ON COLUMN users.last_name IS 'Family name, sealed with a key of the tenant; NULL once the person was erased';
 COMMENT ON COLUMN users.phone_number IS 'Telephone number in E.164 form, sealed with a key of the tenant';
 COMMENT ON COLUMN users.phone_number_index IS 'Blind index of the telephone number: finds equal ones without reading them';
 COMMENT ON COLUMN users.date_of_birth IS 'Date of birth, at least 13 years before registration; sealed with a key of the tenant';
@@ -151,13 +159,7 @@ CREATE FUNCTION soft_delete_user(user_uuid uuid) RETURNS void
 $$;
 COMMENT ON FUNCTION soft_delete_user(uuid) IS 'Marks a user as deleted; a second call changes nothing';
 
-CREATE FUNCTION erased_email(user_uuid uuid) RETURNS varchar
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ SELECT 'erased+' || user_uuid || '@erased.invalid' $$;
-COMMENT ON FUNCTION erased_email(uuid) IS 'Address that an erased account is left with';
-
 -- migrate:down
-DROP FUNCTION erased_email(uuid);
 DROP FUNCTION soft_delete_user(uuid);
 DROP TABLE user_payment_methods;
 DROP TABLE user_profiles;
