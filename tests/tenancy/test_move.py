@@ -12,13 +12,14 @@ import psycopg
 import pytest
 
 from cloudlab.config import Config
-from cloudlab.errors import Conflict, InvalidInput, TenantSuspended, WrongShard
+from cloudlab.errors import Conflict, InvalidInput, TenantSuspended, TimedOut, WrongShard
 from cloudlab.events import store
 from cloudlab.events.types import event
 from cloudlab.platform import Platform
 from cloudlab.sagas import Saga, Sleep, start
 from cloudlab.shop import readmodels
-from cloudlab.tenancy.move_rows import connect, sees_all
+from cloudlab.tenancy import move_places
+from cloudlab.tenancy.move_rows import sees_all
 from cloudlab.tenancy.moves import MoveProgress, MoveState
 from cloudlab.tenancy.tenants import shard_config
 from cloudlab.values import Stream
@@ -172,16 +173,31 @@ async def test_a_saga_that_a_worker_holds_for_long_is_waited_for(platform: Platf
     async with platform.session(tenant) as s:
         await start(s, Saga("nap", Sleep(timedelta(hours=8))), {})
     seen: list[MoveProgress] = []
-    async with await connect(shard_config(platform.config, WEST).urls.owner_url, tenant.tenant_id) as holder:
-        await holder.execute("BEGIN")
-        await holder.execute("UPDATE cloudlab.saga_instances SET lease_owner = gen_random_uuid()")
-        moving = asyncio.create_task(move(platform, tenant, EAST, told=seen.append))
-        while not any("holds a saga" in wait for progress in seen for wait in progress.waits):
+    url = shard_config(platform.config, WEST).urls.owner_url
+    with psycopg.connect(url, options=f"-c app.moving_tenant_id={tenant.tenant_id}") as holder:
+
+        def at(point: str) -> None:
+            if point == "following: verified":
+                holder.execute("UPDATE cloudlab.saga_instances SET lease_owner = gen_random_uuid()")
+
+        moving = asyncio.create_task(move(platform, tenant, EAST, told=seen.append, at=at))
+        while not any("holds a saga" in wait for progress in seen[-1:] for wait in progress.waits):
             await asyncio.wait([moving], timeout=0.01)
             assert not moving.done(), await moving
-        await holder.execute("ROLLBACK")
+        holder.rollback()
     assert (await moving).state is MoveState.GRACE
     assert (await platform.tenant("acme")).shard == EAST
+
+
+async def test_a_transaction_that_writes_for_ever_is_named(platform: Platform, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(move_places, "SLOT_PATIENCE_MS", 300)
+    tenant = await platform.create_tenant("acme", region="eu-west-1")
+    with psycopg.connect(shard_config(platform.config, WEST).urls.owner_url) as writer:
+        writer.execute("SELECT pg_current_xact_id()")
+        with pytest.raises(TimedOut, match=rf"writing for 0.3 s; one of the processes .*\b{writer.info.backend_pid}\b"):
+            await move(platform, tenant, EAST)
+        writer.rollback()
+    assert (await move(platform, tenant, EAST)).state is MoveState.GRACE
 
 
 @pytest.mark.parametrize(

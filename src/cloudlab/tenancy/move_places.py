@@ -13,7 +13,7 @@ from datetime import date
 import psycopg
 from psycopg import sql
 
-from cloudlab.errors import Conflict, Unavailable
+from cloudlab.errors import Conflict, TimedOut, Unavailable
 from cloudlab.postgres.wire import Connection
 from cloudlab.schema import migrate
 from cloudlab.schema.files import Tree, load_tree
@@ -21,6 +21,7 @@ from cloudlab.schema.places import SHOP_SCHEMA
 from cloudlab.tenancy.move_tables import Shifts, Table
 from cloudlab.tenancy.moves import Move
 
+SLOT_PATIENCE_MS = 60_000
 _BATCH_ROWS = 2000
 _GONE = ("lost", "unreserved")
 
@@ -204,6 +205,9 @@ async def publish_changes(source: Connection, move: Move, tables: Sequence[Table
     """Let the log of the source be followed: publications of the tenant's keys, and a slot that keeps the log.
 
     Cost: the slot waits for the writing transactions that are open on the server.
+
+    Raises:
+        TimedOut: One of them stayed open for a minute; the message names its process. Nothing is left behind.
     """
     found = await source.execute("SELECT /* move_places.publish */ p.pubname::text FROM pg_publication AS p")
     known = {row[0] for row in await found.fetchall()}
@@ -218,9 +222,31 @@ async def publish_changes(source: Connection, move: Move, tables: Sequence[Table
         [slot_name(move)],
     )
     if not await found.fetchone():
-        await source.execute(
-            "SELECT /* move_places.publish */ pg_create_logical_replication_slot(%s, 'pgoutput')", [slot_name(move)]
-        )
+        await _keep_log(source, move)
+
+
+async def _keep_log(source: Connection, move: Move) -> None:
+    writing = await source.execute(
+        """
+        SELECT /* move_places.writing */ array_agg(DISTINCT l.pid::text) FROM pg_locks AS l
+        WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid <> pg_backend_pid()
+        """
+    )
+    (pids,) = await writing.fetchone() or (None,)
+    try:
+        async with source.transaction():
+            await source.execute(
+                "SELECT /* move_places.publish */ set_config('statement_timeout', %s, true)", [str(SLOT_PATIENCE_MS)]
+            )
+            await source.execute(
+                "SELECT /* move_places.publish */ pg_create_logical_replication_slot(%s, 'pgoutput')", [slot_name(move)]
+            )
+    except psycopg.errors.QueryCanceled:
+        raise TimedOut(
+            f"a transaction of the source has been writing for {SLOT_PATIENCE_MS / 1000:g} s; one of the processes "
+            f"{', '.join(pids or ['gone since'])}",
+            hint="End it, or wait for its end; then give the same command again.",
+        ) from None
 
 
 async def _publication(source: Connection, move: Move, name: str, tables: Sequence[Table], publish: str) -> None:
