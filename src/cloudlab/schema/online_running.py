@@ -179,12 +179,7 @@ class Running:
             self._tell(text)
 
         walk.told = tell
-        try:
-            await walk.run(step, entry.next_block, entry.rows_done)
-        finally:
-            # A batch notes what was done before it, so that nothing waits for its count; the last one is added here.
-            if not self._conn.closed:
-                await self._write(rows_done=walk.done)
+        await walk.run(step, entry.next_block, entry.rows_done)
 
     async def _write(self, **values: object) -> None:
         await self._journal.write(self._entry.operation_id, **values)
