@@ -144,9 +144,11 @@ class Running:
         name = self._step.name
 
         async def work() -> None:
-            for statement in statements:
-                self._tell("statement")
-                await self._conn.execute(statement.encode())
+            # In one piece: locks are held for the work, not for the way to and fro between its statements.
+            async with self._conn.pipeline():
+                for statement in statements:
+                    self._tell("statement")
+                    await self._conn.execute(statement.encode())
             await self._write(steps_done=done, step_name=name, next_block=0)
             self._tell("commit")
 
