@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 
 import psycopg
@@ -101,7 +102,8 @@ def updating(url: str, rows: int, *, alone_seconds: float = 0.0, every: int = 0)
     """
     clients, stop = Clients(), _FRESH.Event()
     ends: list[Connection] = []
-    processes: list[multiprocessing.process.BaseProcess] = []
+    processes: list[BaseProcess] = []
+    warm = 0.0
     for seed in range(CLIENTS):
         ours, theirs = _FRESH.Pipe()
         process = _FRESH.Process(target=_work, args=(url, rows, seed, every, stop, theirs), daemon=True)
