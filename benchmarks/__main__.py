@@ -9,6 +9,7 @@ examples:
   python -m benchmarks --quick                     the heaviest case of each, under a minute
   python -m benchmarks --only orders --only cache  some of them
   python -m benchmarks --full --only pages         a million orders instead of 100,000
+  python -m benchmarks --full --only rewrite       a table of 5 million rows is rewritten, 15 minutes
   python -m benchmarks --json > today.json         for machines
 """
 
@@ -32,6 +33,7 @@ from benchmarks import (
     pages,
     projections,
     report,
+    rewriting,
     sagas,
     sessions,
     stack,
@@ -41,7 +43,21 @@ from benchmarks.measure import Pace, Row
 
 ALL: dict[str, ModuleType] = {
     module.NAME: module
-    for module in (orders, events, projections, sagas, sessions, tenancy, moves, pages, cache, check, stack, migrations)
+    for module in (
+        orders,
+        events,
+        projections,
+        sagas,
+        sessions,
+        tenancy,
+        moves,
+        pages,
+        cache,
+        check,
+        stack,
+        migrations,
+        rewriting,
+    )
 }
 
 

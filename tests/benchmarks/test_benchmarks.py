@@ -27,6 +27,7 @@ NAMES = {
     "check",
     "stack",
     "migrations",
+    "rewrite",
 }
 
 

@@ -24,17 +24,17 @@ INDEX = "CREATE INDEX idx_items_name ON items (name);"
 def migrate(database: str, tmp_path: Path) -> Command:
     """The command for a folder and a database of the user's own."""
 
-    def invoke(verb: str, *arguments: str) -> Result:
+    def invoke(verb: str, *arguments: str, answer: str | None = None) -> Result:
         return CliRunner(env={"COLUMNS": "200", "DATABASE_URL": database}).invoke(
-            app, [verb, *arguments, "--dir", str(tmp_path / "migrations")]
+            app, [verb, *arguments, "--dir", str(tmp_path / "migrations")], input=answer
         )
 
     return invoke
 
 
-def begun(migrate: Command, title: str, up: str) -> Path:
+def begun(migrate: Command, title: str, up: str, down: str = "SELECT 1;") -> Path:
     path = Path(migrate("new", title, "--author", "Ada").stdout.replace("\n", ""))
-    path.write_text(path.read_text().replace("-- migrate:up\n", f"-- migrate:up\n{up}\n") + "\nSELECT 1;\n")
+    path.write_text(path.read_text().replace("-- migrate:up\n", f"-- migrate:up\n{up}\n") + f"\n{down}\n")
     return path
 
 
@@ -128,3 +128,98 @@ def test_the_steps_of_an_online_operation_are_shown_with_their_locks(migrate: Co
     shown = migrate("up", "--dry-run").stdout
     assert "ACCESS EXCLUSIVE on public.items, for moments" in shown.replace('"', "")
     assert migrate("up").exit_code == 0
+
+
+COLUMN = "ALTER TABLE items ADD COLUMN price numeric;"
+
+
+def versions(database: str) -> list[str]:
+    return [version for version, _ in reasons(database)]
+
+
+def test_down_says_what_is_lost_and_asks_or_wants_a_yes_or_a_reason(migrate: Command, database: str):
+    begun(migrate, "Create items", ITEMS, "DROP TABLE items;")
+    begun(migrate, "Price", COLUMN, "ALTER TABLE items DROP COLUMN price;")
+    assert migrate("up").exit_code == 0
+    filled(database, "public", "public")
+
+    shown = migrate("down", "--to", "0", "--dry-run")
+    assert "ACCESS EXCLUSIVE on items" in shown.stdout
+    assert "-- loses the column price of items (0." in shown.stdout
+    assert "-- loses the table items (0." in shown.stdout
+    said = json.loads(migrate("down", "--dry-run", "--json").stdout)["judged"][0]
+    assert said["losses"][0]["what"].startswith("the column price of items")
+
+    asked = migrate("down", answer="n\n")
+    assert asked.exit_code == 1
+    assert "lost: public: " in asked.stderr
+    assert "the column price of items (0." in asked.stderr
+    assert versions(database) == ["001", "002"]
+    assert migrate("down", answer="y\n").exit_code == 0
+    assert migrate("up").exit_code == 0
+    assert migrate("down", "--yes").exit_code == 0
+    assert migrate("down", "--unsafe", "the shop is closed").exit_code == 0
+    assert versions(database) == []
+
+
+def test_an_empty_table_is_no_loss_though_down_still_asks(migrate: Command, database: str):
+    begun(migrate, "Create items", ITEMS, "DROP TABLE items;")
+    assert migrate("up").exit_code == 0
+    asked = migrate("down", answer="n\n")
+    assert asked.exit_code == 1
+    assert "lost: " not in asked.stderr
+    assert versions(database) == ["001"]
+
+
+@pytest.mark.parametrize("verb", ["down", "redo"])
+def test_a_way_down_that_blocks_writes_is_refused_until_a_reason_is_given(migrate: Command, database: str, verb: str):
+    begun(migrate, "Create items", ITEMS, "DROP TABLE items;")
+    begun(migrate, "No index", "DROP INDEX IF EXISTS idx_items_name;", INDEX)
+    assert migrate("up").exit_code == 0
+    filled(database, "public", "public")
+    refused = migrate(verb, "--yes").exception
+    assert isinstance(refused, MigrationError)
+    assert "safely: -- migrate:online add_index table=items columns=name" in str(refused.details)
+    assert "LK05" in migrate(verb, "--dry-run").stdout
+    assert versions(database) == ["001", "002"]
+    assert migrate(verb, "--unsafe", "nobody is awake").exit_code == 0
+    again = [("002", "LK05: nobody is awake")] if verb == "redo" else []
+    assert reasons(database) == [("001", None), *again]
+
+
+def test_redo_judges_the_way_up_against_what_the_way_down_leaves(migrate: Command, database: str):
+    """A table that redo makes anew is empty: its index keeps nobody from writing."""
+    begun(migrate, "Create items", f"{ITEMS}\n{INDEX}", "DROP TABLE items;")
+    assert migrate("up").exit_code == 0
+    filled(database, "public", "public")
+    shown = migrate("redo", "--dry-run")
+    assert shown.stdout.count("-- loses the table items") == 1
+    assert shown.stdout.count(ITEMS) == 1
+    assert "would be refused" not in shown.stderr
+    asked = migrate("redo", answer="n\n")
+    assert (asked.exit_code, "the table items (" in asked.stderr) == (1, True)
+    assert migrate("redo", "--yes").exit_code == 0
+    with psycopg.connect(database) as conn:
+        assert conn.execute("SELECT count(*) FROM items").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("down", "lost"),
+    [
+        ("TRUNCATE items;", "every row of the table items"),
+        ("DELETE FROM items WHERE id = 1;", "the rows that fit of the table items"),
+        ("DELETE FROM items;", "every row of the table items"),
+        ("DROP SCHEMA public CASCADE;", "the table items"),
+        ("-- migrate:online drop_table table=items phase=contract", "the table items"),
+        ("-- migrate:online drop_column table=items column=name phase=contract", "the column name of items"),
+        ("-- migrate:online add_column table=items column=name type=text phase=rollback", "the column name of items"),
+    ],
+)
+def test_every_way_to_lose_rows_is_named(migrate: Command, database: str, down: str, lost: str):
+    begun(migrate, "Create items", ITEMS)
+    path = begun(migrate, "Nothing", "SELECT 1;", down)
+    path.write_text(path.read_text().replace("-- migrate:down", "-- migrate:down transaction:false"))
+    assert migrate("up").exit_code == 0
+    filled(database, "public", "public")
+    said = json.loads(migrate("down", "--dry-run", "--json").stdout)["judged"][0]
+    assert lost in [one["what"].partition(" (")[0] for one in said["losses"]]

@@ -260,7 +260,7 @@ async def test_a_backfill_is_paused_resumed_and_leaves_no_row(database: str):
         if getattr(note, "text", "") != "fill price of items: batch":
             return
         batches += 1
-        if batches == 2:
+        if batches == 1:
             with psycopg.connect(database, autocommit=True) as other:
                 other.execute("UPDATE app.online_operations SET wanted = 'pause'")
 

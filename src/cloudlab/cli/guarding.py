@@ -1,20 +1,23 @@
-"""Before `cloudlab migrate up` runs anything: what each statement locks and costs, and what is refused.
+"""Before `cloudlab migrate up`, `down` or `redo` runs anything: what each statement locks and costs, what is refused.
 
 Standard: §6.2 Zero-Downtime Migrations
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+from cloudlab.cli import losing
+from cloudlab.cli.losing import Loss
 from cloudlab.errors import CloudLabError, InvalidInput, MigrationError
 from cloudlab.schema import online, online_operations
-from cloudlab.schema.files import Migration, Tree
+from cloudlab.schema.files import Migration, Section, Tree
 from cloudlab.schema.online_steps import Phase
 from cloudlab.schema.places import Target
 from cloudlab.schema.postgres import PLATFORM_SCHEMA, Reasons
+from cloudlab.schema.runner import Applied, Direction
 from cloudlab.schema.targets import TargetResult
 from cloudlab.standards import reading, safety
 from cloudlab.standards.safety import Verdict
@@ -22,10 +25,11 @@ from cloudlab.standards.safety import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Places of one database that would get the same migrations, and what was found about them."""
+    """Places of one database where the same migrations would run, what was found about them and what they destroy."""
 
     results: list[TargetResult]
     verdicts: list[Verdict]
+    losses: list[Loss] = field(default_factory=list[Loss])
 
     @property
     def where(self) -> str:
@@ -33,9 +37,22 @@ class Judged:
         first = self.results[0].target.name
         return first if len(self.results) == 1 else f"{first} and {len(self.results) - 1} more"
 
-    def of(self, version: str) -> list[Verdict]:
-        """Return the statements of one migration."""
-        return [one for one in self.verdicts if one.migration.version == version]
+    def of(self, applied: Applied) -> list[Verdict]:
+        """Return the statements of one way of one migration."""
+        found = [one for one in self.verdicts if one.migration.version == applied.version]
+        return [one for one in found if one.line in _lines(one.migration, applied.direction)]
+
+    def lost_by(self, verdict: Verdict) -> list[Loss]:
+        """Return what a statement destroys."""
+        return [one for one in self.losses if (one.migration, one.line) == (verdict.migration, verdict.line)]
+
+
+def _lines(migration: Migration, direction: Direction) -> set[int]:
+    return {one.line for one in _section(migration, direction).statements}
+
+
+def _section(migration: Migration, direction: Direction) -> Section:
+    return migration.up if direction is Direction.UP else migration.down
 
 
 async def judge(plan: Sequence[TargetResult], brief_ms: int) -> list[Judged]:
@@ -46,20 +63,27 @@ async def judge(plan: Sequence[TargetResult], brief_ms: int) -> list[Judged]:
     """
     judged: list[Judged] = []
     for key, results in _alike(plan):
-        url, source, versions = key
+        url, source, _ = key
         first = results[0].target
         if source is Tree.CLICKHOUSE:
             judged.append(Judged(results, []))
             continue
-        files = [(file, file.up) for file in first.files if file.version in versions]
+        files = _sections(results[0])
         schemas = [result.target.schema for result in results]
         async with reading.connect(url) as conn:
             catalog = await reading.read_schema(conn, [first.schema, *_named(files)])
             sizes = await reading.read_sizes(conn, schemas)
+        lost = losing.losses(files, catalog, sizes)  # before judging: that makes the catalog what the files leave
         verdicts = safety.judge(files, catalog, sizes, brief_ms / 1000)
         verdicts = [await _with_steps(one, first) if one.online else one for one in verdicts]
-        judged.append(Judged(results, safety.excused(verdicts, datetime.now(UTC).date())))
+        judged.append(Judged(results, safety.excused(verdicts, datetime.now(UTC).date()), lost))
     return judged
+
+
+def _sections(result: TargetResult) -> list[tuple[Migration, Section]]:
+    """Return the files of a plan in its order, each with the section that would run."""
+    files = {file.version: file for file in result.target.files}
+    return [(files[one.version], _section(files[one.version], one.direction)) for one in result.applied]
 
 
 async def _with_steps(verdict: Verdict, target: Target) -> Verdict:
@@ -73,12 +97,12 @@ async def _with_steps(verdict: Verdict, target: Target) -> Verdict:
     return replace(verdict, steps=tuple(f"{step.name}: {step.lock}" for step in wanted))
 
 
-_Key = tuple[str, object, tuple[str, ...]]
+_Key = tuple[str, object, tuple[tuple[str, Direction], ...]]
 
 
 def _alike(plan: Sequence[TargetResult]) -> list[tuple[_Key, list[TargetResult]]]:
     def key(result: TargetResult) -> _Key:
-        return result.target.url, result.target.source, tuple(one.version for one in result.applied)
+        return result.target.url, result.target.source, tuple((one.version, one.direction) for one in result.applied)
 
     found: dict[_Key, list[TargetResult]] = {}
     for same, results in groupby((result for result in plan if result.applied), key):
@@ -86,10 +110,10 @@ def _alike(plan: Sequence[TargetResult]) -> list[tuple[_Key, list[TargetResult]]
     return list(found.items())
 
 
-def _named(files: Sequence[tuple[Migration, object]]) -> list[str]:
+def _named(files: Sequence[tuple[Migration, Section]]) -> list[str]:
     """Return other schemas whose tables the files may touch: ours, and each that stands before a dot."""
     words = {
-        name for migration, _ in files for statement in migration.up.statements
+        name for _, section in files for statement in section.statements
         for name in safety.schemas(statement.text)
     }  # fmt: skip
     return [PLATFORM_SCHEMA, *sorted(words - {PLATFORM_SCHEMA})]
@@ -128,12 +152,18 @@ def _said(group: Judged, one: Verdict) -> str:
     return "\n".join([*lines, *(f"    safely: {line}" for line in one.instead or (one.dangers[0].remedy,))])
 
 
+def lost(judged: Sequence[Judged]) -> list[str]:
+    """Return what would be destroyed, a line for each, with the place."""
+    return [f"{group.where}: {one}" for group in judged for one in group.losses]
+
+
 def as_dicts(judged: Sequence[Judged]) -> list[dict[str, object]]:
     """Return what was found for a machine."""
     return [
         {
             "targets": [result.target.name for result in group.results],
             "statements": [_as_dict(one) for one in group.verdicts],
+            "losses": [{"version": one.migration.version, "line": one.line, "what": one.what} for one in group.losses],
         }
         for group in judged
     ]
@@ -162,11 +192,16 @@ def _as_dict(one: Verdict) -> dict[str, object]:
     }
 
 
-def commented(group: Judged, version: str) -> str:
+def commented(group: Judged, applied: Applied) -> str:
     """Return the SQL of a migration, before each statement what it locks and costs, and why it is refused."""
     parts: list[str] = []
-    for one in group.of(version):
+    for one in group.of(applied):
         parts.append(f"-- line {one.line}: {one.what}")
+        parts += [
+            f"-- loses {loss.what}"
+            for loss in group.losses
+            if loss.migration is one.migration and loss.line == one.line
+        ]
         parts += [f"--   {step}" for step in one.steps]
         parts += [f"-- {danger.rule.id}: {danger.found.message}" for danger in one.dangers]
         parts += [f"-- excused by the file, {why}" for why in one.excused]

@@ -73,6 +73,13 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Change nothing; print the SQL that would run, with locks and estimates.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: the data in what is dropped is lost.")]
+UnsafeOption = Annotated[
+    str | None,
+    typer.Option("--unsafe", metavar="REASON", help="Run what the check refuses; the reason is recorded."),
+]
+BriefOption = Annotated[
+    int, typer.Option("--brief", min=0, metavar="MS", help="Do not refuse what is estimated to take less.")
+]
 
 Where = Callable[[], Awaitable[list[Target]]]
 
@@ -107,13 +114,8 @@ def up(
     connections: Annotated[
         int, typer.Option("--connections", min=1, max=64, help="Schemas of one database migrated at once.")
     ] = fanout.CONNECTIONS,
-    unsafe: Annotated[
-        str | None,
-        typer.Option("--unsafe", metavar="REASON", help="Run what the check refuses; the reason is recorded."),
-    ] = None,
-    brief: Annotated[
-        int, typer.Option("--brief", min=0, metavar="MS", help="Do not refuse what is estimated to take less.")
-    ] = 0,
+    unsafe: UnsafeOption = None,
+    brief: BriefOption = 0,
     dry_run: DryRunOption = False,
     as_json: Json = False,
 ) -> None:
@@ -147,19 +149,26 @@ def down(
         int | None,
         typer.Option("--to", min=0, metavar="VERSION", help="Take back all after this; 0: all.", show_default=False),
     ] = None,
+    unsafe: UnsafeOption = None,
+    brief: BriefOption = 0,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     as_json: Json = False,
 ) -> None:
-    """Take back the newest migrations of one tree or folder, with the data in them."""
+    """Take back the newest migrations of one tree or folder, with the data in them.
 
-    async def act(places: list[Target], dry: bool, report: Report | None, _: Reasons) -> list[TargetResult]:
-        return await targets.revert(places, steps=steps, to=to, dry_run=dry, progress=report)
+    What is lost is named before, and asked about unless --yes or a reason is given. What would make others wait is
+    refused as by `up`; its reason goes to the server's log.
+    """
+
+    async def act(places: list[Target], dry: bool, report: Report | None, reasons: Reasons) -> list[TargetResult]:
+        return await targets.revert(places, steps=steps, to=to, dry_run=dry, progress=report, reasons=reasons)
 
     _named(target, folder)
-    if not (yes or dry_run):
-        _confirm(f"Take back migrations of {target or folder}?")
-    _migrate(where(target, folder, database, schema), act, None, dry_run=dry_run, as_json=as_json)
+    question = "" if yes else f"Take back migrations of {target or folder}?"
+    _migrate(
+        where(target, folder, database, schema), act, Guard(unsafe, brief, question), dry_run=dry_run, as_json=as_json
+    )
 
 
 @app.command(
@@ -171,18 +180,22 @@ def redo(
     folder: DirOption = None,
     database: DatabaseOption = None,
     schema: SchemaOption = None,
+    unsafe: UnsafeOption = None,
+    brief: BriefOption = 0,
     yes: YesOption = False,
+    dry_run: DryRunOption = False,
     as_json: Json = False,
 ) -> None:
-    """Take the newest migration back and apply it again; the data in it is lost."""
+    """Take the newest migration back and apply it again; the data in it is lost. Judged as by `down` and `up`."""
+
+    async def act(places: list[Target], dry: bool, report: Report | None, reasons: Reasons) -> list[TargetResult]:
+        return await targets.redo(places, dry_run=dry, progress=report, reasons=reasons)
+
     _named(target, folder)
-    if not yes:
-        _confirm(f"Take back the newest migration of {target or folder} and apply it again?")
-
-    async def work() -> list[TargetResult]:
-        return await targets.redo(await where(target, folder, database, schema)())
-
-    _show(terminal.run(work()), dry_run=False, as_json=as_json)
+    question = "" if yes else f"Take back the newest migration of {target or folder} and apply it again?"
+    _migrate(
+        where(target, folder, database, schema), act, Guard(unsafe, brief, question), dry_run=dry_run, as_json=as_json
+    )
 
 
 def _named(target: str | None, folder: Path | None) -> None:
@@ -190,8 +203,11 @@ def _named(target: str | None, folder: Path | None) -> None:
         raise InvalidInput("of which places?", hint="Give --target, or --dir and --database.")
 
 
-def _confirm(question: str) -> None:
-    typer.confirm(f"{question} The data in what they drop is lost.", abort=True, err=True)
+def _confirm(question: str, lost: Sequence[str]) -> None:
+    """Ask, with what would be destroyed above the question; what holds no rows is no loss."""
+    for line in lost:
+        typer.echo(f"lost: {line}", err=True)
+    typer.confirm(f"{question} {'This' if lost else 'The data in what they drop'} is lost.", abort=True, err=True)
 
 
 @app.command(
@@ -326,16 +342,20 @@ def new(
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What is let through: everything for a reason, or what is over in so many milliseconds."""
+    """What is let through: everything for a reason, or what is over in so many milliseconds.
+
+    `question` is asked before anything is destroyed, unless there is a reason; empty: nothing is asked.
+    """
 
     unsafe: str | None
     brief_ms: int
+    question: str = ""
 
 
 Act = Callable[[list[Target], bool, Report | None, Reasons], Awaitable[list[TargetResult]]]
 
 
-def _migrate(places_of: Where, act: Act, guard: Guard | None, *, dry_run: bool, as_json: bool) -> None:
+def _migrate(places_of: Where, act: Act, guard: Guard, *, dry_run: bool, as_json: bool) -> None:
     """Plan, judge the plan, then do it behind a progress bar; a dry run ends with the plan."""
 
     async def work() -> tuple[list[TargetResult], list[Judged]]:
@@ -343,10 +363,12 @@ def _migrate(places_of: Where, act: Act, guard: Guard | None, *, dry_run: bool, 
         plan = await act(places, True, None, {})
         if not any(place.applied for place in plan):
             return plan, []
-        judged = await guarding.judge(plan, guard.brief_ms) if guard else []
+        judged = await guarding.judge(plan, guard.brief_ms)
         if dry_run:
             return plan, judged
-        reasons = guarding.allowed(judged, guard.unsafe if guard else None)
+        reasons = guarding.allowed(judged, guard.unsafe)
+        if guard.question and guard.unsafe is None:
+            _confirm(guard.question, guarding.lost(judged))
         with migrating.bar(as_json) as bar:
             task = bar.add_task("", total=sum(len(place.applied) for place in plan))
 

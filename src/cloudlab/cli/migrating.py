@@ -32,7 +32,7 @@ def print_sql(results: Sequence[TargetResult], judged: Sequence[Judged]) -> None
     shown = {id(result) for group in judged if group.verdicts for result in group.results}
     for group in judged if shown else ():
         for applied in group.results[0].applied if group.verdicts else ():
-            _print_one(group.where, applied, guarding.commented(group, applied.version))
+            _print_one(group.where, applied, guarding.commented(group, applied))
     for result in results:
         for applied in result.applied if id(result) not in shown else ():
             _print_one(result.target.name, applied, applied.sql)

@@ -73,7 +73,7 @@ def run(
     phase: Annotated[Phase, typer.Option("--phase", help="Contract once no old code runs.")] = Phase.EXPAND,
     wait: WaitOption = 300.0,
     end_after: EndOption = None,
-    batch_ms: BatchOption = 45.0,
+    batch_ms: BatchOption = 10.0,
     replica_lag: LagOption = 10.0,
     wal_rate: WalOption = None,
     dry_run: DryRunOption = False,

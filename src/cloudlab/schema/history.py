@@ -69,7 +69,9 @@ def _standing(file: Migration, entry: Entry | None, newest: int) -> MigrationSta
     elif entry is None:
         state = State.PENDING
     elif entry.running_statement is not None:
-        state = State.RESUMABLE if resumes(file, entry) else State.INTERRUPTED
+        # What was being taken back goes on by `down` alone: `up` would expand what is being rolled back.
+        forth = entry.direction == "up" and resumes(file, entry)
+        state = State.RESUMABLE if forth else State.INTERRUPTED
         problem = _interruption(file, entry.direction, entry.running_statement)
     elif entry.checksum != file.checksum:
         state = State.CHANGED

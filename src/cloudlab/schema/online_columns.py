@@ -52,7 +52,7 @@ def _walk(part: Table, column: str, value: sql.Composable, where: sql.Composable
         f"fill {column} of {part.name}",
         (update + bounds,),
         Kind.BATCHES,
-        says="ROW EXCLUSIVE, and the rows of a batch for about 45 ms",
+        says="ROW EXCLUSIVE, and the rows of a batch for about 10 ms",
         walks=part.text,
         proof=compose("SELECT count(*) FROM ONLY {table} WHERE ({where})", **parts),
     )

@@ -58,7 +58,7 @@ COMMENT ON COLUMN {table}.wanted IS 'pause stops it after the batch it is in';
 COMMENT ON COLUMN {table}.steps_done IS 'How many steps of the plan are done';
 COMMENT ON COLUMN {table}.step_name IS 'The step that was reached';
 COMMENT ON COLUMN {table}.next_block IS 'The block of the table that the next batch begins with';
-COMMENT ON COLUMN {table}.rows_done IS 'Rows written by batches so far, without the one before a crash';
+COMMENT ON COLUMN {table}.rows_done IS 'Rows written by batches so far';
 COMMENT ON COLUMN {table}.rows_total IS 'Rows in the table, as the server estimates';
 COMMENT ON COLUMN {table}.rows_per_second IS 'Rate of the batches';
 COMMENT ON COLUMN {table}.lag_seconds IS 'How far the slowest replica was behind at the last batch';
@@ -137,6 +137,11 @@ class Journal:
         self.schema = schema
         self._table = sql.Identifier(schema, "online_operations")
 
+    @property
+    def table(self) -> sql.Identifier:
+        """Its name."""
+        return self._table
+
     async def exists(self) -> bool:
         """Whether there is a table yet."""
         rows = await self._conn.execute(
@@ -205,8 +210,19 @@ class Journal:
         rows = await self._conn.execute(query.format(self._table, sets), {**values, "operation_id": operation_id})
         row = await rows.fetchone()
         if not row:
-            raise NotFound(f"online operation {operation_id} is gone from {self.schema}", hint="")
+            raise _gone(operation_id, self.schema)
         return bool(row[0])
+
+    async def reached(self, operation_id: int) -> tuple[int, int, bool]:
+        """Return the block that the next batch begins with, the rows done, and whether a pause is wanted."""
+        query = sql.SQL(
+            "SELECT /* online_journal.reached */ next_block, rows_done, wanted = 'pause' FROM {}"
+            " WHERE operation_id = %s"
+        )
+        row = await (await self._conn.execute(query.format(self._table), [operation_id])).fetchone()
+        if not row:
+            raise _gone(operation_id, self.schema)
+        return int(row[0]), int(row[1]), bool(row[2])
 
     async def _fetch(self, query: sql.Composed, **params: object) -> list[OperationStatus]:
         async with self._conn.cursor(row_factory=class_row(OperationStatus)) as cursor:
@@ -215,6 +231,10 @@ class Journal:
             except psycopg.errors.UndefinedTable:
                 return []
             return await cursor.fetchall()
+
+
+def _gone(operation_id: int, schema: str) -> NotFound:
+    return NotFound(f"online operation {operation_id} is gone from {schema}", hint="")
 
 
 def arguments(operation: Operation) -> dict[str, Any]:

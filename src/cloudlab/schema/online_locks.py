@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import psycopg
 from psycopg import sql
@@ -116,14 +117,20 @@ class Locking:
                 )
             await self._timeout(milliseconds)
             nowait = sql.SQL("NOWAIT" if tries < _AT_ONCE else "")
-            for lock in locks:
-                statement = sql.SQL("LOCK TABLE {} IN {} MODE {}").format(raw(lock.table), raw(lock.mode), nowait)
-                await self._conn.execute(statement)
+            # Those of one mode in one statement: the first is not held for the way to and fro until the last.
+            for mode, same in groupby(locks, lambda lock: lock.mode):
+                tables = sql.SQL(", ").join(raw(lock.table) for lock in same)
+                await self._conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE {}").format(tables, raw(mode), nowait))
             await work()
 
     async def _timeout(self, milliseconds: int) -> None:
+        # COMMIT would hold the locks until the disk has answered. What a crash of the server could take is the step
+        # together with its note in the journal; who wrote after it and was told so has flushed it before, in the order
+        # of the WAL, and the operation is reported as done only after a synchronous commit.
         await self._conn.execute(
-            "SELECT /* online_locks.timeout */ set_config('lock_timeout', %s, true)", [str(milliseconds)]
+            "SELECT /* online_locks.timeout */ set_config('lock_timeout', %s, true),"
+            " set_config('synchronous_commit', 'off', true)",
+            [str(milliseconds)],
         )
 
     async def _blockers(self, locks: Sequence[Lock]) -> list[Blocker]:

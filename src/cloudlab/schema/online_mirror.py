@@ -140,7 +140,7 @@ class Mirror:
             "copy the rows",
             (bounded,),
             Kind.BATCHES,
-            says="ROW SHARE, and the rows of a batch against deletion for about 45 ms",
+            says="ROW SHARE, and the rows of a batch against deletion for about 10 ms",
             walks=walks,
             proof=compose(_PROOF, **parts),
         )

@@ -144,9 +144,11 @@ class Running:
         name = self._step.name
 
         async def work() -> None:
-            for statement in statements:
-                self._tell("statement")
-                await self._conn.execute(statement.encode())
+            # In one piece: locks are held for the work, not for the way to and fro between its statements.
+            async with self._conn.pipeline():
+                for statement in statements:
+                    self._tell("statement")
+                    await self._conn.execute(statement.encode())
             await self._write(steps_done=done, step_name=name, next_block=0)
             self._tell("commit")
 
@@ -179,12 +181,7 @@ class Running:
             self._tell(text)
 
         walk.told = tell
-        try:
-            await walk.run(step, entry.next_block, entry.rows_done)
-        finally:
-            # A batch notes what was done before it, so that nothing waits for its count; the last one is added here.
-            if not self._conn.closed:
-                await self._write(rows_done=walk.done)
+        await walk.run(step, entry.next_block, entry.rows_done)
 
     async def _write(self, **values: object) -> None:
         await self._journal.write(self._entry.operation_id, **values)

@@ -234,7 +234,7 @@ class _Split:
         )
         # The triggers must not take these rows for new ones.
         quiet = "SELECT set_config('cloudlab.mirroring', 'yes', true)"
-        says = "ROW SHARE, and the rows of a batch against updates for about 45 ms"
+        says = "ROW SHARE, and the rows of a batch against updates for about 10 ms"
         return Step("copy the rows", (quiet, copy), Kind.BATCHES, says=says, walks=self.table.text, proof=proof)
 
 

@@ -198,10 +198,19 @@ class PostgresStore:
 
     async def apply(self, migration: Migration, section: Section, direction: Direction) -> None:
         """Run one section and record it, in one transaction unless the file asks for none."""
+        if direction is Direction.DOWN:
+            await self._log_reason(migration)
         if section.transaction:
             await self._in_transaction(migration, section, direction)
         else:
             await self._without_transaction(migration, section, direction)
+
+    async def _log_reason(self, migration: Migration) -> None:
+        """Leave the reason for something dangerous in the server's log: the row of the migration will be gone."""
+        if reason := self._reasons.get(migration.path):
+            text = f"{self.where}: cloudlab migrate down {migration.path.name}: {reason}"
+            body = sql.SQL("BEGIN RAISE LOG '%', {}; END").format(sql.Literal(text)).as_string(self._conn)
+            await self._conn.execute(sql.SQL("DO /* postgres.log_reason */ {}").format(sql.Literal(body)))
 
     async def _in_transaction(self, migration: Migration, section: Section, direction: Direction) -> None:
         async def attempt(lock_timeout_ms: int) -> None:

@@ -152,7 +152,12 @@ async def _run(store: Store, migration: Migration, direction: Direction, progres
 
 
 def _dry(plan: Sequence[Migration], direction: Direction) -> list[Applied]:
-    return [Applied(one.version, one.title, direction, _section(one, direction).sql) for one in plan]
+    return [planned(one, direction) for one in plan]
+
+
+def planned(migration: Migration, direction: Direction = Direction.UP) -> Applied:
+    """Return what a dry run says of a migration."""
+    return Applied(migration.version, migration.title, direction, _section(migration, direction).sql)
 
 
 def _section(migration: Migration, direction: Direction) -> Section:

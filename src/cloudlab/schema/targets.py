@@ -134,10 +134,12 @@ async def revert(
     to: int | None = None,
     dry_run: bool = False,
     progress: Report | None = None,
+    reasons: Reasons | None = None,
 ) -> list[TargetResult]:
     """Take back the newest `steps` migrations of every place, or all after version `to` (0: every one).
 
-    The data in them is lost. The targets must be of one tree. Errors are those of `migrate_all`.
+    The data in them is lost. The targets must be of one tree. Errors are those of `migrate_all`; `reasons` go to the
+    server's log, as the row of what is taken back goes too.
     """
     _one_tree(targets, to)
 
@@ -146,10 +148,16 @@ async def revert(
         done = await runner.down(store, target.files, steps=steps, to=to, dry_run=dry_run, progress=tell)
         return TargetResult(target, done)
 
-    return await _each(targets, down)
+    return await _each(targets, down, reasons)
 
 
-async def redo(targets: Sequence[Target], *, progress: Report | None = None) -> list[TargetResult]:
+async def redo(
+    targets: Sequence[Target],
+    *,
+    dry_run: bool = False,
+    progress: Report | None = None,
+    reasons: Reasons | None = None,
+) -> list[TargetResult]:
     """Take the newest migration of every place back and apply it again; the data in it is lost.
 
     Errors are those of `migrate_all`; a migration that was taken back and cannot be applied is pending then.
@@ -157,11 +165,14 @@ async def redo(targets: Sequence[Target], *, progress: Report | None = None) -> 
 
     async def again(store: Store, target: Target) -> TargetResult:
         tell = _told(target, progress)
-        back = await runner.down(store, target.files, progress=tell)
+        back = await runner.down(store, target.files, dry_run=dry_run, progress=tell)
+        if dry_run:
+            ahead = [runner.planned(file) for file in target.files for one in back if file.version == one.version]
+            return TargetResult(target, back + ahead)
         forth = await runner.up(store, target.files, to=int(back[0].version), progress=tell) if back else []
         return TargetResult(target, back + forth)
 
-    return await _each(targets, again)
+    return await _each(targets, again, reasons)
 
 
 async def baseline(targets: Sequence[Target], *, to: int, dry_run: bool = False) -> list[tuple[Target, Adopted]]:
@@ -209,9 +220,11 @@ def _told(target: Target, progress: Report | None) -> runner.Progress | None:
     return (lambda applied: progress(target, applied)) if progress else None
 
 
-async def _each(targets: Iterable[Target], act: Callable[[Store, Target], Awaitable[T]]) -> list[T]:
+async def _each(
+    targets: Iterable[Target], act: Callable[[Store, Target], Awaitable[T]], reasons: Reasons | None = None
+) -> list[T]:
     """Do something in each place in turn, over one connection per database."""
-    async with _open_stores() as stores:
+    async with _open_stores(reasons) as stores:
         return [await act(await stores.of(target), target) for target in targets]
 
 
