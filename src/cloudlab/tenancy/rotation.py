@@ -115,7 +115,7 @@ async def replace_index_key(
     """Make a new index key and every unique index anew with it, in one transaction; return the rows it took.
 
     Only for a key that may have leaked: an index must be unique at every moment, so the tenant's other sessions wait
-    until it has ended, about 50 µs a row, or give up at their lock timeout. Arguments and errors are those of `rotate`.
+    until it has ended, about 25 µs a row, or give up at their lock timeout. Arguments and errors are those of `rotate`.
     """
 
     async def work(s: Session) -> int:
