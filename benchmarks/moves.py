@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -19,6 +19,8 @@ from psycopg.conninfo import make_conninfo
 from benchmarks.lab import Lab
 from benchmarks.measure import Pace, Row, Spread, Target
 from cloudlab.embedded.postgres import find_binaries
+from cloudlab.events import store
+from cloudlab.events.types import event
 from cloudlab.platform import Platform
 from cloudlab.session import Session
 from cloudlab.shop import catalog, orders, readmodels, users
@@ -26,31 +28,38 @@ from cloudlab.shop.checkout import Checkout
 from cloudlab.shop.payments import PaymentMethod, Sandbox
 from cloudlab.tenancy.moves import MoveState
 from cloudlab.tenancy.tenants import Tenant, shard_config
-from cloudlab.values import Money
+from cloudlab.values import Money, Stream
 from cloudlab.worker import Worker
 
 NAME = "moves"
 METHOD = (
-    "milliseconds; 8 writers of the tenant that moves place an order each 50 ms by platform.run, every 20th with a "
-    "checkout saga, beside 2 readers; 2 writers of another tenant; worker and mover are processes of their own; write "
-    "gap: the longest time without a commit of any of the eight, from the command's start to its end; floors: the same "
-    "in as long a time before; rows: MB/s from the first chunk to the last at full speed, floor: psql COPY binary | "
-    "psql COPY of the same table between the databases"
+    "milliseconds; 8 writers of the tenant that moves append an event each 20 ms by platform.run, every 40th time they "
+    "place an order with a checkout saga instead; beside them 2 readers, and 2 writers of another tenant; worker and "
+    "mover are processes of their own; write gap: the longest time without a commit of any of the eight, from the "
+    "command's start to its end; floors: the same in as long a time before; rows: MB/s from the first chunk to the "
+    "last at full speed, floor: psql COPY binary | psql COPY of the same table between the databases"
 )
-_WRITERS, _READERS, _OTHERS, _PAUSE_SECONDS, _ORDERS_TO_A_CHECKOUT = 8, 2, 2, 0.05, 20
+_WRITERS, _READERS, _OTHERS, _PAUSE_SECONDS, _WRITES_TO_AN_ORDER = 8, 2, 2, 0.02, 40
 _FIRST_SECONDS = 3.0
 _BULK_ROWS = 200_000
 _COMMAND = str(Path(sys.executable).parent / "cloudlab")
 
 
+@event("BenchTicked")
+class Ticked:
+    """What the writers append most of the time."""
+
+    number: int
+
+
 class Clients:
-    """Clients of one tenant, each placing one order after the other."""
+    """Clients of one tenant, each writing one thing after the other."""
 
     def __init__(self, platform: Platform, tenant: Tenant) -> None:
         self._platform = platform
         self._tenant = tenant
         self._checkout = Checkout(Sandbox())
-        self.orders: list[tuple[float, float]] = []
+        self.writes: list[tuple[float, float]] = []
 
     async def prepare(self) -> None:
         """Open the shop."""
@@ -62,20 +71,26 @@ class Clients:
             ]
 
     async def trade(self) -> None:
-        """Place orders until cancelled, some with a checkout started in the same transaction."""
-        while True:
-            pays = random.randrange(_ORDERS_TO_A_CHECKOUT) == 0
-            line, key = orders.OrderLine(random.choice(self._products).product_id, 1), uuid4().hex
+        """Append events until cancelled, and now and then place an order with its checkout."""
+        stream = Stream("BenchTicker", uuid4())
+        for number in count():
+            key = uuid4().hex
 
-            async def work(s: Session, line: orders.OrderLine = line, key: str = key, pays: bool = pays) -> None:
-                order = await orders.place(s, user_id=self._user_id, lines=[line], idempotency_key=key)
-                if pays:
-                    await self._checkout.start(s, order.order_id, payment_method=PaymentMethod.CREDIT_CARD)
+            async def work(s: Session, number: int = number, key: str = key) -> None:
+                if number % _WRITES_TO_AN_ORDER:
+                    await store.append(s, stream, [Ticked(number=number)], expected_version=None)
+                else:
+                    await self._buy(s, key)
 
             began = time.perf_counter()
             await self._platform.run(await self._platform.tenant(self._tenant.tenant_id), work)
-            self.orders.append((began, time.perf_counter() - began))
+            self.writes.append((began, time.perf_counter() - began))
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _buy(self, s: Session, key: str) -> None:
+        line = orders.OrderLine(random.choice(self._products).product_id, 1)
+        order = await orders.place(s, user_id=self._user_id, lines=[line], idempotency_key=key)
+        await self._checkout.start(s, order.order_id, payment_method=PaymentMethod.CREDIT_CARD)
 
     async def look(self) -> None:
         """Read the last orders until cancelled."""
@@ -86,12 +101,12 @@ class Clients:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     def took_ms(self, since: float, until: float) -> list[float]:
-        """Return how long each order took that was begun in a time, the longest last."""
-        return sorted(1000 * took for began, took in self.orders if since <= began <= until)
+        """Return how long each write took that was begun in a time, the longest last."""
+        return sorted(1000 * took for began, took in self.writes if since <= began <= until)
 
     def gap_ms(self, since: float, until: float) -> float:
         """Return the longest time without a commit."""
-        commits = sorted(began + took for began, took in self.orders)
+        commits = sorted(began + took for began, took in self.writes)
         moments = [since, *(each for each in commits if since <= each <= until), until]
         return 1000 * max(b - a for a, b in pairwise(moments))
 
@@ -114,9 +129,9 @@ async def rows(lab: Lab, pace: Pace) -> AsyncGenerator[Row]:
     yield Row(NAME, "of it, fenced", "ms", Spread.of([each.fenced for each in found]), None, None, None)
     yield Row(NAME, "the whole move", "s", Spread.of([each.seconds for each in found]), None, None, None)
     yield _compared(
-        "longest order", [each.meanwhile.longest for each in found], [each.before.longest for each in found]
+        "longest write", [each.meanwhile.longest for each in found], [each.before.longest for each in found]
     )
-    for name, place in (("others' orders, p99", 0), ("others' longest order", 1)):
+    for name, place in (("others' writes, p99", 0), ("others' longest write", 1)):
         yield _compared(
             name, [each.meanwhile.others[place] for each in found], [each.before.others[place] for each in found]
         )
@@ -140,7 +155,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Felt:
-    """Milliseconds: longest time without a commit, longest order, p99 and longest order of the other tenant."""
+    """Milliseconds: longest time without a commit, longest write, p99 and longest write of the other tenant."""
 
     gap: float
     longest: float

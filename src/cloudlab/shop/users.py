@@ -14,7 +14,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from cloudlab.crypto import hash_password, verify_password
-from cloudlab.errors import Forbidden, NotFound
+from cloudlab.errors import Duplicate, Forbidden, NotFound
 from cloudlab.events import store as events
 from cloudlab.events.types import event
 from cloudlab.session import Session
@@ -135,29 +135,33 @@ async def register(
     keys = await fields.keys(s)
     sealed, email_index = seal_person(keys, user_id, person)
     reached = seal_contact(keys, user_id, contact)
-    made = await s.fetch_one(
-        _Registered,
-        """
-        INSERT /* users.register */ INTO users
-            (tenant_id, user_id, email, email_index, password_hash, role, first_name, last_name, phone_number,
-             phone_number_index, date_of_birth)
-        VALUES (%(tenant_id)s::uuid, %(user_id)s::uuid, %(email)s::bytea, %(email_index)s::bytea, %(password_hash)s,
-                %(role)s::user_role, %(first_name)s::bytea, %(last_name)s::bytea, %(phone_number)s::bytea,
-                %(phone_number_index)s::bytea, %(date_of_birth)s::bytea)
-        RETURNING role, is_active, email_verified, created_at
-        """,
-        tenant_id=s.tenant_id,
-        user_id=user_id,
-        email=sealed.email,
-        email_index=email_index,
-        password_hash=await asyncio.to_thread(hash_password, password) if password is not None else "!",
-        role=role,
-        first_name=sealed.first_name,
-        last_name=sealed.last_name,
-        phone_number=reached.phone_number,
-        phone_number_index=reached.phone_number_index,
-        date_of_birth=reached.date_of_birth,
-    )
+    try:
+        made = await s.fetch_one(
+            _Registered,
+            """
+            INSERT /* users.register */ INTO users
+                (tenant_id, user_id, email, email_index, password_hash, role, first_name, last_name, phone_number,
+                 phone_number_index, date_of_birth)
+            VALUES (%(tenant_id)s::uuid, %(user_id)s::uuid, %(email)s::bytea, %(email_index)s::bytea, %(password_hash)s,
+                    %(role)s::user_role, %(first_name)s::bytea, %(last_name)s::bytea, %(phone_number)s::bytea,
+                    %(phone_number_index)s::bytea, %(date_of_birth)s::bytea)
+            RETURNING role, is_active, email_verified, created_at
+            """,
+            tenant_id=s.tenant_id,
+            user_id=user_id,
+            email=sealed.email,
+            email_index=email_index,
+            password_hash=await asyncio.to_thread(hash_password, password) if password is not None else "!",
+            role=role,
+            first_name=sealed.first_name,
+            last_name=sealed.last_name,
+            phone_number=reached.phone_number,
+            phone_number_index=reached.phone_number_index,
+            date_of_birth=reached.date_of_birth,
+        )
+    except Duplicate as error:
+        # What PostgreSQL says names the blind index, which tells nobody anything.
+        raise Duplicate("there is an account with this e-mail address", details=error.details) from None
     user = User(user_id, email, made.role, first_name, last_name, made.is_active, made.email_verified, made.created_at)
     registered = UserRegistered(user_id=user.user_id, role=user.role)
     await events.append(s, user.stream, [registered], expected_version=events.NEW)
