@@ -61,7 +61,7 @@ def working_below(folder: Path) -> list[str]:
 
 def test_every_benchmark_shows_figure_floor_and_ratio(temporary: Path):
     with start(temporary, "--json") as process:
-        output, shown = process.communicate(timeout=300)
+        output, shown = process.communicate(timeout=380)
     assert process.returncode == 0, shown
     found = json.loads(output)
     assert {row["benchmark"] for row in found["rows"]} == NAMES

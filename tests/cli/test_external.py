@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def home(postgres15: Cluster, valkey_url: str, empty_clickhouse_url: str, tmp_pa
                 for database, name, region in shards
             )
             + f'[cache]\nurl = "{valkey_url}"\n[analytics]\nurl = "{empty_clickhouse_url}"\n'
+            + f'[encryption]\nkeys = {{1 = "{b64encode(b"1" * 32).decode()}"}}\n'
         )
         yield tmp_path
 
