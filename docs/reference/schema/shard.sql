@@ -105,6 +105,9 @@ CREATE FUNCTION cloudlab.advance_lane(p_name character varying, p_lane integer, 
     SET search_path TO 'cloudlab', 'pg_temp'
     AS $$
 BEGIN
+    -- What a crash of the server takes of this it takes as a whole, checkpoint and rows, and it is applied again; the
+    -- events themselves are flushed. Stores elsewhere know a batch by its positions.
+    PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE projection_checkpoints c
     SET event_position = p_upto, epoch = p_epoch, failed_attempts = 0, last_error = NULL
     WHERE c.projection_name = p_name AND c.lane = p_lane AND c.owner_id = p_worker AND c.lease_epoch = p_lease_epoch
