@@ -551,10 +551,10 @@ $$;
 COMMENT ON FUNCTION cloudlab.begin_rebuild(p_name character varying, p_tables text[], p_lanes integer) IS 'Makes the copies of a projection''s tables that are not there yet, and the checkpoints of the copy';
 
 --
--- Name: claim_lanes(character varying, uuid, interval); Type: FUNCTION; Schema: cloudlab; Owner: -
+-- Name: claim_lanes(character varying, uuid, interval, character varying[]); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
-CREATE FUNCTION cloudlab.claim_lanes(p_name character varying, p_worker uuid, p_lease interval) RETURNS TABLE(lane integer, lease_epoch bigint, event_position bigint, is_surplus boolean)
+CREATE FUNCTION cloudlab.claim_lanes(p_name character varying, p_worker uuid, p_lease interval, p_types character varying[]) RETURNS TABLE(lane integer, lease_epoch bigint, event_position bigint, is_surplus boolean)
     LANGUAGE plpgsql
     SET search_path TO 'cloudlab', 'pg_temp'
     AS $$
@@ -569,8 +569,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    INSERT INTO projection_workers AS w (projection_name, worker_id, seen_at) VALUES (p_name, p_worker, v_now)
-    ON CONFLICT (projection_name, worker_id) DO UPDATE SET seen_at = excluded.seen_at;
+    INSERT INTO projection_workers AS w (projection_name, worker_id, event_types, seen_at)
+    VALUES (p_name, p_worker, p_types, v_now)
+    ON CONFLICT (projection_name, worker_id) DO UPDATE SET seen_at = excluded.seen_at, event_types = excluded.event_types;
     SELECT count(*), count(*) FILTER (WHERE w.worker_id < p_worker) INTO v_workers, v_rank
     FROM projection_workers w WHERE w.projection_name = p_name AND w.seen_at > v_now - p_lease;
     v_share := v_lanes / v_workers + (v_rank < v_lanes % v_workers)::integer;
@@ -593,10 +594,10 @@ END
 $$;
 
 --
--- Name: FUNCTION claim_lanes(p_name character varying, p_worker uuid, p_lease interval); Type: COMMENT; Schema: cloudlab; Owner: -
+-- Name: FUNCTION claim_lanes(p_name character varying, p_worker uuid, p_lease interval, p_types character varying[]); Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON FUNCTION cloudlab.claim_lanes(p_name character varying, p_worker uuid, p_lease interval) IS 'The lanes a worker has after asking; surplus ones it should give back, for there are more workers now';
+COMMENT ON FUNCTION cloudlab.claim_lanes(p_name character varying, p_worker uuid, p_lease interval, p_types character varying[]) IS 'The lanes a worker has after asking; surplus ones it should give back, for there are more workers now';
 
 --
 -- Name: claim_sagas(uuid, interval, character varying[], integer[], integer, uuid[], integer[]); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -998,6 +999,35 @@ $$;
 --
 
 COMMENT ON FUNCTION cloudlab.feed_horizon() IS 'Highest position below which no open transaction can still add an event';
+
+--
+-- Name: feed_news(bigint, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+--
+
+CREATE FUNCTION cloudlab.feed_news(p_after bigint, p_most integer DEFAULT 10000) RETURNS TABLE(horizon bigint, lane integer, event_type character varying)
+    LANGUAGE plpgsql ROWS 10
+    SET search_path TO 'cloudlab', 'pg_temp'
+    AS $$
+DECLARE
+    v_horizon constant bigint := feed_horizon();
+BEGIN
+    IF v_horizon - p_after NOT BETWEEN 0 AND p_most THEN
+        RETURN QUERY SELECT v_horizon, NULL::integer, NULL::varchar;
+    END IF;
+    -- A new statement, so a new snapshot: it sees everything that ended before the horizon was taken.
+    RETURN QUERY
+        SELECT DISTINCT v_horizon, lane_of(e.aggregate_id, 256), e.event_type
+        FROM events e WHERE e.event_position > p_after AND e.event_position <= least(v_horizon, p_after + p_most)
+        UNION ALL
+        SELECT v_horizon, -1, '';
+END
+$$;
+
+--
+-- Name: FUNCTION feed_news(p_after bigint, p_most integer); Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON FUNCTION cloudlab.feed_news(p_after bigint, p_most integer) IS 'How far the feed can be read (lane -1), and which of 256 lanes and types have events behind a position; lane NULL: too many to look at';
 
 --
 -- Name: feed_window(bigint, integer, boolean); Type: FUNCTION; Schema: cloudlab; Owner: -
@@ -1585,7 +1615,12 @@ BEGIN
         WHERE p.state = 'live' AND p.projection_name NOT LIKE '%@rebuild'
           AND EXISTS (SELECT FROM events e WHERE e.event_position > c.event_position AND e.event_position <= p_upto
                       AND e.tenant_id = p_tenant_id
-                      AND lane_of(e.aggregate_id, p.lane_count) = c.lane);
+                      AND lane_of(e.aggregate_id, p.lane_count) = c.lane
+                      -- A checkpoint rests while there is nothing for its lane. Without workers nobody knows the types.
+                      AND (e.event_type IN (SELECT unnest(w.event_types) FROM projection_workers w
+                                            WHERE w.projection_name = c.projection_name)
+                           OR NOT EXISTS (SELECT FROM projection_workers w
+                                          WHERE w.projection_name = c.projection_name)));
 END
 $$;
 
@@ -3273,6 +3308,7 @@ COMMENT ON COLUMN cloudlab.projection_checkpoints.updated_at IS 'When it last ad
 CREATE TABLE cloudlab.projection_workers (
     projection_name character varying(100) NOT NULL,
     worker_id uuid NOT NULL,
+    event_types character varying(100)[] NOT NULL,
     seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
@@ -3293,6 +3329,12 @@ COMMENT ON COLUMN cloudlab.projection_workers.projection_name IS 'Which one the 
 --
 
 COMMENT ON COLUMN cloudlab.projection_workers.worker_id IS 'The worker, a new id for each process';
+
+--
+-- Name: COLUMN projection_workers.event_types; Type: COMMENT; Schema: cloudlab; Owner: -
+--
+
+COMMENT ON COLUMN cloudlab.projection_workers.event_types IS 'What its code reads: a worker of another release may read more or less';
 
 --
 -- Name: COLUMN projection_workers.seen_at; Type: COMMENT; Schema: cloudlab; Owner: -

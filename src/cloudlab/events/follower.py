@@ -4,7 +4,6 @@ Standard: §3.1 Eventual Consistency (AP from CAP)
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 
@@ -12,59 +11,12 @@ from cloudlab.errors import CloudLabError, LeaseLost
 from cloudlab.events.applying import apply_next
 from cloudlab.events.lanes import LEASE_SECONDS, Holder, Lane
 from cloudlab.events.projections import Stores
-from cloudlab.postgres.doorbell import rings
-from cloudlab.postgres.pool import Pools
+from cloudlab.events.watch import POLL_SECONDS, Interest, Watch
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.25
-_IDLE_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
-
-
-class Watch:
-    """Knows how far the feed of one shard can be read, and wakes whoever waits for more.
-
-    One look for all readers of a process: an idle shard costs a few tiny queries a second, however many its lanes.
-    """
-
-    def __init__(self, pools: Pools, url: str) -> None:
-        self.horizon = -1
-        self._pools = pools
-        self._url = url
-        self._changed = asyncio.Event()
-
-    async def run(self) -> None:
-        """Look at every ring of the doorbell, and by itself in between, until cancelled."""
-        async with contextlib.aclosing(rings(self._url, POLL_SECONDS)) as ringing:
-            async for _ in ringing:
-                try:
-                    await self.look()
-                except CloudLabError as error:
-                    log.warning("the feed cannot be read", extra={"error": repr(error)})
-
-    async def look(self) -> None:
-        """Ask once. Cost: one round trip and COMMIT."""
-
-        def position(horizon: int) -> int:
-            return horizon
-
-        async with self._pools.transaction(self._url) as transaction:
-            result = await transaction.execute("SELECT /* follower.look */ cloudlab.feed_horizon() AS horizon")
-        (horizon,) = result.rows(position)
-        if horizon != self.horizon:
-            self.horizon = horizon
-            self._changed.set()
-            self._changed = asyncio.Event()
-
-    async def beyond(self, horizon: int) -> int:
-        """Wait, a second at most, until the feed can be read beyond what the caller has seen; return up to where."""
-        if self.horizon == horizon:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_IDLE_SECONDS):
-                    await self._changed.wait()
-        return self.horizon
 
 
 class Follower:
@@ -129,7 +81,7 @@ class Follower:
         for number, lane in mine.items():
             if number not in self._tasks:
                 self._lanes[number] = lane
-                self._tasks[number] = asyncio.create_task(self._follow(lane))
+                self._tasks[number] = asyncio.create_task(self._listen(lane))
 
     async def _end(self, numbers: list[int]) -> None:
         tasks = [self._tasks.pop(number) for number in numbers]
@@ -139,12 +91,17 @@ class Follower:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    async def _follow(self, lane: Lane) -> None:
+    async def _listen(self, lane: Lane) -> None:
+        with self._watch.interest(self._holder.projection, lane.lane) as interest:
+            await self._follow(lane, interest)
+
+    async def _follow(self, lane: Lane, interest: Interest) -> None:
         """Apply batch after batch of one lane, until the lane is lost or there are workers enough without this one."""
         seen, pause = -1, 0.0
         while lane.lane not in self._surplus:
             try:
-                if (horizon := await self._watch.beyond(seen)) == seen:
+                await interest.beyond(seen)
+                if (horizon := self._watch.horizon) == seen:
                     continue
                 batch = await apply_next(self._holder, self._stores, lane)
             except LeaseLost:
@@ -158,8 +115,8 @@ class Follower:
                 await asyncio.sleep(pause)
                 continue
             pause, self.failures = 0.0, 0
-            if batch.upto in (batch.after, horizon):
-                seen = horizon
+            if batch.upto == batch.after or batch.upto >= horizon:
+                seen = max(batch.upto, horizon)
             self._applied(batch.event_count)
         await self._holder.release(lane)
         self._lost.set()

@@ -79,8 +79,10 @@ class Holder:
                 """
                 SELECT /* lanes.claim */ c.lane, c.lease_epoch, c.event_position, c.is_surplus
                 FROM cloudlab.claim_lanes(
-                    %(name)s::varchar, %(worker_id)s::uuid, make_interval(secs => %(seconds)s::float8)) AS c
+                    %(name)s::varchar, %(worker_id)s::uuid, make_interval(secs => %(seconds)s::float8),
+                    %(event_types)s::varchar[]) AS c
                 """,
+                event_types=sorted(self.projection.event_types),
                 name=self.projection.name,
                 worker_id=self.worker_id,
                 seconds=lease_seconds,

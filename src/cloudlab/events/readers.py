@@ -10,11 +10,12 @@ from cloudlab.config import Config
 from cloudlab.errors import NotFound
 from cloudlab.events import steering
 from cloudlab.events.applying import apply_next
-from cloudlab.events.follower import Follower, Watch
+from cloudlab.events.follower import Follower
 from cloudlab.events.lanes import Holder
 from cloudlab.events.projections import Following, InlineProjection, Projection, Stores
 from cloudlab.events.rebuild import Rebuild, Told
 from cloudlab.events.steering import ParkedEvent, Progress
+from cloudlab.events.watch import Watch
 from cloudlab.postgres.pool import Pools
 from cloudlab.tenancy.tenants import shard_config
 from cloudlab.values import uuid7
@@ -52,9 +53,9 @@ class Readers:
         known = ", ".join(sorted(projection.name for projection in self.projections)) or "none"
         raise NotFound(f"there is no projection {name} here", hint=f"There are: {known}.")
 
-    def watch(self, shard: str) -> Watch:
-        """Return what wakes the followers of a shard; run it beside them."""
-        return Watch(self._pools, self._url(shard))
+    def watch(self, shard: str, *, wakes_all: bool = False) -> Watch:
+        """Return what wakes the followers of a shard; run it beside them. See `Watch`."""
+        return Watch(self._pools, self._url(shard), wakes_all=wakes_all)
 
     def follower(self, shard: str, projection: Following, watch: Watch, applied: Callable[[int], None]) -> Follower:
         """Return what follows one projection on one shard in this process."""

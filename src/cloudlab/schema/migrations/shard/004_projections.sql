@@ -62,6 +62,7 @@ CREATE TRIGGER trg_projection_checkpoints_updated_at BEFORE UPDATE ON projection
 CREATE TABLE projection_workers (
     projection_name varchar(100) NOT NULL,
     worker_id uuid NOT NULL,
+    event_types varchar(100)[] NOT NULL,
     seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT pk_projection_workers PRIMARY KEY (projection_name, worker_id),
     CONSTRAINT fk_projection_workers_projection_name FOREIGN KEY (projection_name)
@@ -70,6 +71,7 @@ CREATE TABLE projection_workers (
 COMMENT ON TABLE projection_workers IS 'Workers that share a projection: the lanes are divided among those seen of late';
 COMMENT ON COLUMN projection_workers.projection_name IS 'Which one the worker runs, as the code registers it';
 COMMENT ON COLUMN projection_workers.worker_id IS 'The worker, a new id for each process';
+COMMENT ON COLUMN projection_workers.event_types IS 'What its code reads: a worker of another release may read more or less';
 COMMENT ON COLUMN projection_workers.seen_at IS 'When it last asked for lanes';
 
 CREATE TABLE parked_events (
@@ -142,7 +144,7 @@ COMMENT ON FUNCTION register_projection(varchar, integer, boolean) IS 'Makes a p
 
 -- Every worker asks again within the lease. Lanes are divided evenly among those who asked of late, so a worker that
 -- joins finds lanes given up for it, and the lanes of one that is gone or hangs fall to the others when the lease ends.
-CREATE FUNCTION claim_lanes(p_name varchar, p_worker uuid, p_lease interval)
+CREATE FUNCTION claim_lanes(p_name varchar, p_worker uuid, p_lease interval, p_types varchar[])
     RETURNS TABLE (lane integer, lease_epoch bigint, event_position bigint, is_surplus boolean)
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -158,8 +160,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    INSERT INTO projection_workers AS w (projection_name, worker_id, seen_at) VALUES (p_name, p_worker, v_now)
-    ON CONFLICT (projection_name, worker_id) DO UPDATE SET seen_at = excluded.seen_at;
+    INSERT INTO projection_workers AS w (projection_name, worker_id, event_types, seen_at)
+    VALUES (p_name, p_worker, p_types, v_now)
+    ON CONFLICT (projection_name, worker_id) DO UPDATE SET seen_at = excluded.seen_at, event_types = excluded.event_types;
     SELECT count(*), count(*) FILTER (WHERE w.worker_id < p_worker) INTO v_workers, v_rank
     FROM projection_workers w WHERE w.projection_name = p_name AND w.seen_at > v_now - p_lease;
     v_share := v_lanes / v_workers + (v_rank < v_lanes % v_workers)::integer;
@@ -180,7 +183,7 @@ BEGIN
         FROM projection_checkpoints c WHERE c.projection_name = p_name AND c.owner_id = p_worker ORDER BY c.lane;
 END
 $$;
-COMMENT ON FUNCTION claim_lanes(varchar, uuid, interval) IS
+COMMENT ON FUNCTION claim_lanes(varchar, uuid, interval, varchar[]) IS
     'The lanes a worker has after asking; surplus ones it should give back, for there are more workers now';
 
 CREATE FUNCTION release_lane(p_name varchar, p_lane integer, p_worker uuid, p_lease_epoch bigint) RETURNS void
@@ -202,6 +205,29 @@ CREATE FUNCTION release_worker(p_name varchar, p_worker uuid) RETURNS void
     WHERE projection_name = p_name AND (worker_id = p_worker OR seen_at < clock_timestamp() - interval '1 day')
 $$;
 COMMENT ON FUNCTION release_worker(varchar, uuid) IS 'A worker leaves: its lanes are free at once';
+
+-- A worker is told which of its lanes have anything to read: most commits matter to few of them.
+CREATE FUNCTION feed_news(p_after bigint, p_most integer DEFAULT 10000)
+    RETURNS TABLE (horizon bigint, lane integer, event_type varchar)
+    LANGUAGE plpgsql ROWS 10
+    SET search_path FROM CURRENT
+    AS $$
+DECLARE
+    v_horizon constant bigint := feed_horizon();
+BEGIN
+    IF v_horizon - p_after NOT BETWEEN 0 AND p_most THEN
+        RETURN QUERY SELECT v_horizon, NULL::integer, NULL::varchar;
+    END IF;
+    -- A new statement, so a new snapshot: it sees everything that ended before the horizon was taken.
+    RETURN QUERY
+        SELECT DISTINCT v_horizon, lane_of(e.aggregate_id, 256), e.event_type
+        FROM events e WHERE e.event_position > p_after AND e.event_position <= least(v_horizon, p_after + p_most)
+        UNION ALL
+        SELECT v_horizon, -1, '';
+END
+$$;
+COMMENT ON FUNCTION feed_news(bigint, integer) IS
+    'How far the feed can be read (lane -1), and which of 256 lanes and types have events behind a position; lane NULL: too many to look at';
 
 -- Windows end at fixed multiples, so a batch that comes again after a crash is cut as it was before. The window ends at
 -- an event that was seen, never at the horizon itself: after a crash of the server a sequence may jump.
@@ -423,9 +449,10 @@ DROP FUNCTION begin_lane(varchar, integer, uuid, bigint, integer, varchar[], boo
 DROP FUNCTION shadow_schema(text, varchar);
 DROP FUNCTION batch_events(bigint, bigint, integer, integer, varchar[], bigint[]);
 DROP FUNCTION feed_window(bigint, integer, boolean);
+DROP FUNCTION feed_news(bigint, integer);
 DROP FUNCTION release_worker(varchar, uuid);
 DROP FUNCTION release_lane(varchar, integer, uuid, bigint);
-DROP FUNCTION claim_lanes(varchar, uuid, interval);
+DROP FUNCTION claim_lanes(varchar, uuid, interval, varchar[]);
 DROP FUNCTION register_projection(varchar, integer, boolean);
 DROP FUNCTION lane_of(uuid, integer);
 DROP TABLE parked_events;

@@ -142,7 +142,12 @@ BEGIN
         WHERE p.state = 'live' AND p.projection_name NOT LIKE '%@rebuild'
           AND EXISTS (SELECT FROM events e WHERE e.event_position > c.event_position AND e.event_position <= p_upto
                       AND e.tenant_id = p_tenant_id
-                      AND lane_of(e.aggregate_id, p.lane_count) = c.lane);
+                      AND lane_of(e.aggregate_id, p.lane_count) = c.lane
+                      -- A checkpoint rests while there is nothing for its lane. Without workers nobody knows the types.
+                      AND (e.event_type IN (SELECT unnest(w.event_types) FROM projection_workers w
+                                            WHERE w.projection_name = c.projection_name)
+                           OR NOT EXISTS (SELECT FROM projection_workers w
+                                          WHERE w.projection_name = c.projection_name)));
 END
 $$;
 COMMENT ON FUNCTION readers_in_the_way(uuid, bigint) IS

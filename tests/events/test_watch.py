@@ -1,0 +1,98 @@
+"""Watching: a commit wakes the lanes that it matters to and no other, and nothing is missed."""
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from cloudlab.config import Config
+from cloudlab.events.watch import Interest, Watch
+from cloudlab.platform import Platform
+from cloudlab.postgres.pool import Pools
+from cloudlab.tenancy.fence import readers_in_the_way
+from cloudlab.tenancy.move_ends import connect
+from cloudlab.tenancy.tenants import shard_config
+from cloudlab.values import NewEvent
+from cloudlab.worker import Worker
+from fixtures.counting import make_table, model, streams, touch
+
+
+def interests(stack: ExitStack, watch: Watch) -> list[Interest]:
+    return [stack.enter_context(watch.interest(model(lanes=4), lane)) for lane in range(4)]
+
+
+async def set_position(config: Config, shard: str, position: int) -> None:
+    async with Pools(config.limits) as pools, pools.transaction(shard_config(config, shard).urls.owner_url) as made:
+        await made.execute(
+            "SELECT /* test */ setval('cloudlab.event_position', %(position)s::bigint)", position=position
+        )
+
+
+async def test_only_the_lane_and_the_projection_that_an_event_matters_to_are_woken(config: Config):
+    async with Platform.open(config, projections=[model(lanes=4)]) as platform:
+        acme = await platform.create_tenant("acme")
+        await touch(platform, acme, streams(1))
+        watch = platform.readers.watch(acme.shard)
+        await watch.look()
+        with ExitStack() as stack:
+            mine = interests(stack, watch)
+            other = stack.enter_context(watch.interest(replace(model(lanes=1), event_types=frozenset({"Other"})), 0))
+            for stream in streams(5):
+                before = watch.horizon
+                await touch(platform, acme, [stream])
+                await watch.look()
+                assert watch.horizon > before
+                assert [each.lane for each in mine if each.horizon > before] == [stream.aggregate_id.int & 3]
+                assert other.horizon <= before
+
+
+@pytest.mark.parametrize("jump", [1_000_000, -20])
+async def test_whoever_jumps_too_far_to_look_wakes_everybody(config: Config, jump: int):
+    async with Platform.open(config, projections=[model(lanes=4)]) as platform:
+        acme = await platform.create_tenant("acme")
+        watch = platform.readers.watch(acme.shard)
+        with ExitStack() as stack:
+            mine = interests(stack, watch)
+            assert {each.horizon for each in mine} == {-1}
+            await touch(platform, acme, streams(1), 30)
+            await watch.look()
+            assert {each.horizon for each in mine} == {watch.horizon}
+            # Positions jump when a tenant comes from another shard, and fall when a server is restored.
+            await set_position(config, acme.shard, watch.horizon + jump)
+            await watch.look()
+            assert {each.horizon for each in mine} == {watch.horizon}
+
+
+async def test_checkpoints_follow_the_feed_even_when_nothing_is_for_them(config: Config):
+    await make_table(config)
+    async with Platform.open(config, projections=[model(lanes=4)]) as platform:
+        acme = await platform.create_tenant("acme")
+        working = asyncio.create_task(Worker(platform).run())
+        await touch(platform, acme, streams(1), 3)
+        async with asyncio.timeout(10):
+            while len(found := await platform.readers.progress(acme.shard)) < 4 or any(x.lag_events for x in found):
+                await asyncio.sleep(0.02)
+        working.cancel()
+        await asyncio.wait([working])
+
+
+async def test_a_reader_is_in_the_way_of_a_move_only_for_events_that_it_reads(config: Config):
+    async with Platform.open(config, projections=[model(lanes=4)]) as platform:
+        acme = await platform.create_tenant("acme")
+        holder = platform.readers.holder(acme.shard, model(lanes=4))
+        await holder.claim()
+        [stream] = streams(1)
+        url = shard_config(config, acme.shard).urls.owner_url
+        async with await connect(url, acme.tenant_id) as source:
+            await platform.append(acme, stream, [NewEvent("Other", {})], expected_version=None)
+            assert await readers_in_the_way(source, acme.tenant_id) == []
+            await touch(platform, acme, [stream])
+            assert await readers_in_the_way(source, acme.tenant_id) == [("touch_counts", "behind")]
+        bolt = await platform.create_tenant("bolt", region=acme.region)
+        async with await connect(url, bolt.tenant_id) as source:
+            await platform.append(bolt, stream, [NewEvent("Other", {})], expected_version=None)
+            assert await readers_in_the_way(source, bolt.tenant_id) == []
+            await holder.leave()
+            # Nobody is there to say what the projection reads.
+            assert await readers_in_the_way(source, bolt.tenant_id) == [("touch_counts", "behind")]
