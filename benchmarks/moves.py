@@ -1,6 +1,7 @@
 """Moves: for how long clients wait while their tenant goes to another shard, and how fast its rows get there."""
 
 import asyncio
+import gc
 import os
 import random
 import subprocess
@@ -33,9 +34,9 @@ from cloudlab.worker import Worker
 
 NAME = "moves"
 METHOD = (
-    "milliseconds; 8 writers of the tenant that moves append an event each 20 ms by platform.run, every 40th time they "
-    "place an order with a checkout saga instead; beside them 2 readers, and 2 writers of another tenant; worker and "
-    "mover are processes of their own; write gap: the longest time without a commit of any of the eight, from the "
+    "milliseconds; 8 writers of the tenant that moves append an event each 0 to 40 ms by platform.run, every 40th time "
+    "they place an order with a checkout saga instead; beside them 2 readers, and 2 writers of another tenant; worker "
+    "and mover are processes of their own; write gap: the longest time without a commit of any of the eight, from the "
     "command's start to its end; floors: the same in 3 s before; rows: MB/s from the first chunk to the "
     "last at full speed, floor: psql COPY binary | psql COPY of the same table between the databases"
 )
@@ -85,7 +86,8 @@ class Clients:
             began = time.perf_counter()
             await self._platform.run(await self._platform.tenant(self._tenant.tenant_id), work)
             self.writes.append((began, time.perf_counter() - began))
-            await asyncio.sleep(_PAUSE_SECONDS)
+            # Not all the same, or those that waited together would go on in step, and all pause at once.
+            await asyncio.sleep(random.uniform(0, 2 * _PAUSE_SECONDS))
 
     async def _buy(self, s: Session, key: str) -> None:
         line = orders.OrderLine(random.choice(self._products).product_id, 1)
@@ -165,6 +167,7 @@ class Felt:
 async def _to_and_fro(lab: Lab, platform: Platform, mine: Clients, other: Clients, moves: int) -> list[Moved]:
     await mine.prepare()
     await other.prepare()
+    gc.freeze()  # or collecting what never becomes garbage would stop all clients now and then
     trading = [asyncio.create_task(mine.trade()) for _ in range(_WRITERS)]
     trading += [asyncio.create_task(mine.look()) for _ in range(_READERS)]
     trading += [asyncio.create_task(other.trade()) for _ in range(_OTHERS)]

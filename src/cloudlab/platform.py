@@ -191,8 +191,8 @@ class Platform(TenantVerbs):
                     self._limiter.count(tenant.tenant_id, s.rows_touched)
             if s.position:
                 self._replicas.note_write(tenant.tenant_id, s.position)
-            if s.has_appended:
-                self._doorbell.ring(url)
+            if s.bells:
+                self._doorbell.ring(url, s.bells)
         except WrongShard as error:
             self._reroute(tenant, error.details)
             raise

@@ -17,6 +17,7 @@ import psycopg
 from cloudlab.config import Limits
 from cloudlab.crypto import Keyring
 from cloudlab.errors import NotFound, from_postgres
+from cloudlab.postgres.doorbell import FEED, SAGAS, Bell
 from cloudlab.postgres.pool import Pools, ended
 from cloudlab.postgres.transaction import Transaction
 from cloudlab.postgres.wire import Command, Connection, command
@@ -64,8 +65,7 @@ class Session:
         self.keyring = keyring or Keyring({})
         self._transaction = transaction
         self._listeners = listeners
-        self.has_appended = False
-        self._same_transaction: Session | None = None
+        self.bells: set[Bell] = set()
         self._metadata: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -133,14 +133,16 @@ class Session:
     def because(self, cause: Cause) -> "Session":
         """Return this session as one that writes for another cause; it is the same transaction and ends with it."""
         twin = Session(replace(self.scope, cause=cause), self._transaction, self._listeners, self.keyring)
-        twin._same_transaction = self
+        twin.bells = self.bells
         return twin
 
     def note_append(self) -> None:
         """Remember that this transaction appends events, so that the readers of the feed are woken once it commits."""
-        self.has_appended = True
-        if self._same_transaction:
-            self._same_transaction.note_append()
+        self.bells.add(FEED)
+
+    def note_start(self) -> None:
+        """Remember that this transaction leaves a saga something to do, so that a worker is woken once it commits."""
+        self.bells.add(SAGAS)
 
     def listens_to(self, event_types: Iterable[str]) -> bool:
         """Say whether an inline projection wants to hear of any of these."""

@@ -76,7 +76,7 @@ class Worker:
             ProjectionFailed: A lane failed five times in a row; its checkpoint stands before the batch that failed.
         """
         before = self._applied
-        following = asyncio.create_task(self._follow_all(wakes_all=True))
+        following = asyncio.create_task(self._follow_all(hurries=True))
         try:
             left: int | None = None
             while left != 0:
@@ -115,11 +115,11 @@ class Worker:
     def _count(self, events: int) -> None:
         self._applied += events
 
-    async def _follow_all(self, *, wakes_all: bool = False) -> None:
+    async def _follow_all(self, *, hurries: bool = False) -> None:
         readers = self._platform.readers
         async with asyncio.TaskGroup() as tasks:
             for shard in self._platform.config.shards:
-                watch = readers.watch(shard.name, wakes_all=wakes_all)
+                watch = readers.watch(shard.name, hurries=hurries)
                 tasks.create_task(watch.run())
                 for projection in readers.projections:
                     follower = readers.follower(shard.name, projection, watch, self._count)

@@ -1,21 +1,23 @@
 """Watching: a commit wakes the lanes that it matters to and no other, and nothing is missed."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from cloudlab.config import Config
+from cloudlab.events.projections import Projection, Stores
 from cloudlab.events.watch import Interest, Watch
 from cloudlab.platform import Platform
 from cloudlab.postgres.pool import Pools
 from cloudlab.tenancy.fence import readers_in_the_way
 from cloudlab.tenancy.move_ends import connect
 from cloudlab.tenancy.tenants import shard_config
-from cloudlab.values import NewEvent
+from cloudlab.values import Event, NewEvent
 from cloudlab.worker import Worker
-from fixtures.counting import make_table, model, streams, touch
+from fixtures.counting import TOUCHED, make_table, model, streams, touch
 
 
 def interests(stack: ExitStack, watch: Watch) -> list[Interest]:
@@ -75,6 +77,28 @@ async def test_checkpoints_follow_the_feed_even_when_nothing_is_for_them(config:
                 await asyncio.sleep(0.02)
         working.cancel()
         await asyncio.wait([working])
+
+
+async def test_a_lane_that_rests_after_a_batch_gets_few_large_ones(config: Config):
+    batches: list[int] = []
+
+    async def apply(stores: Stores, events: Sequence[Event]) -> None:
+        batches.append(len(events))
+
+    resting = Projection("resting", TOUCHED, apply, lanes=1, rest_seconds=1.0)
+    async with Platform.open(config, projections=[resting]) as platform:
+        acme = await platform.create_tenant("acme")
+        working = asyncio.create_task(Worker(platform).run())
+        [stream] = streams(1)
+        for _ in range(20):
+            await touch(platform, acme, [stream])
+            await asyncio.sleep(0.02)
+        async with asyncio.timeout(10):
+            while sum(batches) < 20:
+                await asyncio.sleep(0.02)
+        working.cancel()
+        await asyncio.wait([working])
+    assert len(batches) <= 5
 
 
 async def test_a_reader_is_in_the_way_of_a_move_only_for_events_that_it_reads(config: Config):

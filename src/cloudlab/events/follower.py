@@ -10,7 +10,7 @@ from collections.abc import Callable
 from cloudlab.errors import CloudLabError, LeaseLost
 from cloudlab.events.applying import apply_next
 from cloudlab.events.lanes import LEASE_SECONDS, Holder, Lane
-from cloudlab.events.projections import Stores
+from cloudlab.events.projections import Projection, Stores
 from cloudlab.events.watch import POLL_SECONDS, Interest, Watch
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,11 @@ class Follower:
             if isinstance(outcome, Exception):
                 raise outcome
 
+    async def _rest(self) -> None:
+        projection = self._holder.projection
+        if isinstance(projection, Projection) and not self._watch.hurries:
+            await asyncio.sleep(projection.rest_seconds)
+
     async def _listen(self, lane: Lane) -> None:
         with self._watch.interest(self._holder.projection, lane.lane) as interest:
             await self._follow(lane, interest)
@@ -118,5 +123,7 @@ class Follower:
             if batch.upto == batch.after or batch.upto >= horizon:
                 seen = max(batch.upto, horizon)
             self._applied(batch.event_count)
+            if batch.event_count:
+                await self._rest()
         await self._holder.release(lane)
         self._lost.set()

@@ -85,7 +85,8 @@ class SqlReadModel:
 class Projection:
     """A reader of the feed: `apply(stores, events)` must give the same result when a batch comes again.
 
-    `tables` are those of ClickHouse that it alone writes; naming them lets it be rebuilt.
+    `tables` are those of ClickHouse that it alone writes; naming them lets it be rebuilt. After a batch a lane rests
+    for `rest_seconds`, so that more comes together: what is slow for each batch, not for each event, wants few.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Projection:
     tables: tuple[str, ...] = ()
     batch_size: int = 1000
     lanes: int = LANES
+    rest_seconds: float = 0.0
 
 
 Following = Projection | ReadModel | SqlReadModel

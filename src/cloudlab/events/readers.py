@@ -53,9 +53,9 @@ class Readers:
         known = ", ".join(sorted(projection.name for projection in self.projections)) or "none"
         raise NotFound(f"there is no projection {name} here", hint=f"There are: {known}.")
 
-    def watch(self, shard: str, *, wakes_all: bool = False) -> Watch:
+    def watch(self, shard: str, *, hurries: bool = False) -> Watch:
         """Return what wakes the followers of a shard; run it beside them. See `Watch`."""
-        return Watch(self._pools, self._url(shard), wakes_all=wakes_all)
+        return Watch(self._pools, self._url(shard), hurries=hurries)
 
     def follower(self, shard: str, projection: Following, watch: Watch, applied: Callable[[int], None]) -> Follower:
         """Return what follows one projection on one shard in this process."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from cloudlab.errors import CloudLabError
 from cloudlab.events.projections import Following
-from cloudlab.postgres.doorbell import rings
+from cloudlab.postgres.doorbell import FEED, rings
 from cloudlab.postgres.pool import Pools
 
 log = logging.getLogger(__name__)
@@ -57,17 +57,17 @@ class Interest:
 class Watch:
     """Knows how far the feed of one shard can be read, and wakes the lanes that have something to read there."""
 
-    def __init__(self, pools: Pools, url: str, *, wakes_all: bool) -> None:
-        """Take the feed, and whether to wake lanes for events of others too, to let every checkpoint follow at once."""
+    def __init__(self, pools: Pools, url: str, *, hurries: bool) -> None:
+        """Take the feed, and whether every checkpoint must follow at once: then all lanes wake and none rests."""
         self.horizon = -1
+        self.hurries = hurries
         self._pools = pools
         self._url = url
-        self._wakes_all = wakes_all
         self._interests: set[Interest] = set()
 
     async def run(self) -> None:
         """Look at every ring of the doorbell, and by itself in between, until cancelled."""
-        async with contextlib.aclosing(rings(self._url, POLL_SECONDS)) as ringing:
+        async with contextlib.aclosing(rings(self._url, FEED, POLL_SECONDS)) as ringing:
             async for _ in ringing:
                 try:
                     await self.look()
@@ -104,7 +104,7 @@ class Watch:
         if (horizon := news[0][0]) == self.horizon:
             return
         is_first, self.horizon = self.horizon < 0, horizon
-        everything = self._wakes_all or is_first or any(lane is None for _, lane, _ in news)
+        everything = self.hurries or is_first or any(lane is None for _, lane, _ in news)
         for interest in self._interests:
             if everything or any(interest.matches(lane, kind) for _, lane, kind in news if lane is not None):
                 interest.wake(horizon)

@@ -1,14 +1,15 @@
-"""The doorbell of the feed: it shortens the wait of readers, who look by themselves too.
+"""The doorbells of a shard, one for its feed, one for its sagas: whoever looks by himself waits less with them.
 
-It rings after the commit, from a transaction of its own: NOTIFY inside the appending transaction makes all commits of
-the server wait for one another. Many appends within a few milliseconds ring once.
+They ring after the commit, from a transaction of their own: NOTIFY inside the appending transaction makes all commits
+of the server wait for one another. Many appends within a few milliseconds ring once.
 
 Standard: §3.1 Eventual Consistency (AP from CAP)
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
+from typing import Final, Literal, LiteralString
 
 import psycopg
 
@@ -18,6 +19,10 @@ from cloudlab.postgres.wire import Connection
 
 log = logging.getLogger(__name__)
 
+Bell = Literal["cloudlab_feed", "cloudlab_sagas"]
+FEED: Final[Bell] = "cloudlab_feed"
+SAGAS: Final[Bell] = "cloudlab_sagas"
+_LISTEN: Final[dict[Bell, LiteralString]] = {FEED: "LISTEN cloudlab_feed", SAGAS: "LISTEN cloudlab_sagas"}
 _QUIET_SECONDS = 0.005
 
 
@@ -27,13 +32,12 @@ class Doorbell:
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
         self._ringing: dict[str, asyncio.Task[None]] = {}
-        self._again: set[str] = set()
+        self._wanted: dict[str, set[Bell]] = {}
 
-    def ring(self, url: str) -> None:
+    def ring(self, url: str, bells: Iterable[Bell]) -> None:
         """Wake whoever listens on this database, soon; never waits and never fails."""
-        if url in self._ringing:
-            self._again.add(url)
-        else:
+        self._wanted.setdefault(url, set()).update(bells)
+        if url not in self._ringing:
             self._ringing[url] = asyncio.create_task(self._ring(url))
 
     async def close(self) -> None:
@@ -42,27 +46,25 @@ class Doorbell:
 
     async def _ring(self, url: str) -> None:
         try:
-            while True:
-                self._again.discard(url)
+            while bells := self._wanted.pop(url, None):
                 try:
                     async with self._pools.transaction(url) as transaction:
-                        transaction.queue("SELECT /* doorbell.ring */ pg_notify('cloudlab_feed', '')")
+                        for bell in sorted(bells):
+                            transaction.queue("SELECT /* doorbell.ring */ pg_notify(%(bell)s, '')", bell=bell)
                 except CloudLabError as error:
                     log.warning("the doorbell did not ring; readers look by themselves", extra={"error": repr(error)})
                     return
                 await asyncio.sleep(_QUIET_SECONDS)
-                if url not in self._again:
-                    return
         finally:
             del self._ringing[url]
 
 
-async def rings(url: str, poll_seconds: float) -> AsyncGenerator[None]:
+async def rings(url: str, bell: Bell, poll_seconds: float) -> AsyncGenerator[None]:
     """Yield at every ring, and at least every so many seconds; a lost connection is replaced, polling goes on."""
     while True:
         try:
             async with await Connection.connect(secure(url), autocommit=True) as connection:
-                await connection.execute("LISTEN cloudlab_feed")
+                await connection.execute(_LISTEN[bell])
                 while True:
                     yield
                     async for _ in connection.notifies(timeout=poll_seconds, stop_after=1):

@@ -203,7 +203,7 @@ async def steer(
 
     Cost: one round trip.
     """
-    s.note_append()
+    s.note_start()
     ((status,),) = await s.fetch_tuples(
         """
         SELECT /* operations.steer */ steer_saga(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from cloudlab.errors import CloudLabError, LeaseLost
-from cloudlab.postgres.doorbell import rings
+from cloudlab.postgres.doorbell import SAGAS, rings
 from cloudlab.postgres.pool import Pools
 from cloudlab.sagas.definition import Saga
 from cloudlab.sagas.driver import At, Driver, nowhere
@@ -107,7 +107,7 @@ class Runner:
                 log.warning("sagas not given back; their leases will end", extra={"error": repr(error)})
 
     async def _listen(self) -> None:
-        async for _ in rings(self._url, _POLL_SECONDS):
+        async for _ in rings(self._url, SAGAS, _POLL_SECONDS):
             self._wake.set()
 
     async def _keep_claiming(self, tasks: asyncio.TaskGroup) -> None:

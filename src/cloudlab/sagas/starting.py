@@ -46,7 +46,7 @@ async def start(s: Session, saga: Saga, data: object, *, key: str | None = None)
     Cost: one round trip with a key, none of its own without.
     """
     claimed = _prepared(s, saga, data)
-    s.note_append()
+    s.note_start()
     return await _start(s, saga, claimed, key)
 
 
@@ -136,7 +136,7 @@ async def start_each(s: Session, starts: Sequence[Start]) -> list[Started | Clou
         saga_id = await _start(s, each.saga, new, each.key, each.owner)
         outcomes.append(Started(saga_id, new if each.owner and saga_id == new.saga_id else None))
         if each.owner is None:
-            s.note_append()
+            s.note_start()
     return outcomes
 
 
@@ -148,7 +148,7 @@ async def start_all(s: Session, starts: Sequence[Start]) -> list[UUID]:
     if not starts:
         return []
     new = [_prepared(s.because(each.cause), each.saga, each.data) for each in starts]
-    s.note_append()
+    s.note_start()
     started = await s.fetch_tuples(
         """
         SELECT /* starting.start_all */ start_saga(

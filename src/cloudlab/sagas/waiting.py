@@ -80,10 +80,13 @@ def waker(sagas: Iterable[Saga]) -> SqlReadModel | None:
         "saga_waits",
         awaited,
         """
-        UPDATE /* waiting.waker */ cloudlab.saga_instances AS s SET next_at = clock_timestamp()
-        FROM batch_events(%(after)s::bigint, %(upto)s::bigint, %(lane)s::integer, %(lanes)s::integer,
-                          %(event_types)s::varchar[], %(waiting)s::bigint[]) AS e
-        WHERE s.tenant_id = cloudlab.current_tenant() AND s.waiting_on = e.aggregate_id
-          AND s.waiting_for = e.event_type AND s.next_at IS NOT NULL AND s.lease_owner IS NULL
+        WITH woken AS (
+            UPDATE cloudlab.saga_instances AS s SET next_at = clock_timestamp()
+            FROM batch_events(%(after)s::bigint, %(upto)s::bigint, %(lane)s::integer, %(lanes)s::integer,
+                              %(event_types)s::varchar[], %(waiting)s::bigint[]) AS e
+            WHERE s.tenant_id = cloudlab.current_tenant() AND s.waiting_on = e.aggregate_id
+              AND s.waiting_for = e.event_type AND s.next_at IS NOT NULL AND s.lease_owner IS NULL
+            RETURNING s.saga_id)
+        SELECT /* waiting.waker */ pg_notify('cloudlab_sagas', '') FROM woken LIMIT 1
         """,
     )

@@ -158,7 +158,12 @@ product_cache = Projection(
     "product_cache", frozenset({"ProductAdded", "ProductPriceChanged", "StockReceived", "StockCorrected"}), _invalidate
 )
 order_facts = Projection(
-    "order_facts", ORDER_EVENTS, _record_facts, tables=("orders", "order_items", "payments"), batch_size=2000
+    "order_facts",
+    ORDER_EVENTS,
+    _record_facts,
+    tables=("orders", "order_items", "payments"),
+    batch_size=2000,
+    rest_seconds=0.5,  # an insert costs ClickHouse three parts, however few rows it has
 )
 
 ALL = (user_order_summaries, product_sales, product_cache, order_facts)

@@ -30,12 +30,11 @@ from cloudlab.postgres.wire import Connection
 from cloudlab.tenancy import fence, move_ends, move_places, moves
 from cloudlab.tenancy.move_ends import Chase, Ends
 from cloudlab.tenancy.move_log import Key, following
-from cloudlab.tenancy.move_rows import Applier, compare_range, copy_all, next_key
+from cloudlab.tenancy.move_rows import FULL_SPEED, GENTLE, Applier, compare_range, copy_all, next_key
 from cloudlab.tenancy.move_tables import Table, compare
 from cloudlab.tenancy.moves import BEFORE_FLIP, At, Move, MoveProgress, MoveState, Told, nowhere, untold
 from cloudlab.tenancy.tenants import shard_config
 
-_WORKERS: Final = 2
 _TRIES_TO_BE_ALONE: Final = 10
 _PAUSE_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 60.0
@@ -44,7 +43,6 @@ _MARK_SECONDS: Final = 10.0
 _FENCED_MARK_SECONDS: Final = 0.1
 _FEW_KEYS: Final = 300
 _ROUNDS_FOR_SUSPECTS: Final = 5
-_GENTLE_REST: Final = 1.0  # half of the time the shards belong to their clients alone
 
 
 class Mover:
@@ -59,7 +57,7 @@ class Mover:
         self._tenant_id = tenant_id
         self._told = told or untold
         self._at = at
-        self._rest = _GENTLE_REST if gentle else 0.0
+        self._pace = GENTLE if gentle else FULL_SPEED
         self._alone: Connection | None = None
         self.progress = MoveProgress()
 
@@ -250,7 +248,7 @@ class Mover:
             self._tell(copied=self.progress.copied + rows)
             self._at("copying: chunk")
 
-        await copy_all(ends.another_source, ends.another_target, route, tables, told, workers=_WORKERS, rest=self._rest)
+        await copy_all(ends.another_source, ends.another_target, route, tables, told, self._pace)
         for table in tables:
             await ends.target.execute(sql.SQL("ANALYZE {}").format(table.target(move.target_schema)))
         await moves.advance(self._pools, self._control, move, MoveState.FOLLOWING)
@@ -292,13 +290,13 @@ class Mover:
             above: Key | None = None
             while True:
                 began = time.monotonic()
-                upto = await next_key(chase.ends.source, chase.route, table, above)
+                upto = await next_key(chase.ends.source, chase.route, table, above, self._pace.chunk_rows)
                 found = await compare_range(chase.ends.source, chase.ends.target, chase.route, table, above, upto)
                 if found.keys:
                     suspects.setdefault(table, set()).update(found.keys)
                 self._tell(checked=self.progress.checked + found.rows)
                 await chase.apply()
-                await asyncio.sleep((time.monotonic() - began) * self._rest)
+                await asyncio.sleep((time.monotonic() - began) * self._pace.rest)
                 if upto is None:
                     break
                 above = upto

@@ -329,4 +329,6 @@ async def hand_over(ends: Ends, move: Move) -> None:
     except (Conflict, TimedOut) as error:
         log.warning("readers of the source come later", extra={"tenant": move.tenant_name, "error": repr(error)})
     await ends.target.execute("SELECT /* move_ends.hand_over */ pg_advisory_unlock_all()")
-    await ends.target.execute("SELECT /* move_ends.hand_over */ pg_notify('cloudlab_feed', '')")
+    await ends.target.execute(
+        "SELECT /* move_ends.hand_over */ pg_notify('cloudlab_feed', ''), pg_notify('cloudlab_sagas', '')"
+    )

@@ -25,7 +25,6 @@ from cloudlab.postgres.wire import Command, Connection, exchange
 from cloudlab.tenancy.move_log import MARK, Key
 from cloudlab.tenancy.move_tables import Shifts, Table
 
-CHUNK_ROWS = 20_000
 _KEYS_AT_ONCE = 1000
 _XIDS = 2**32 - 1
 _SNAPSHOT = b"SELECT /* move_rows.apply */ pg_current_snapshot()::text"
@@ -33,6 +32,19 @@ _SETTINGS = (
     "-c synchronous_commit=on -c TimeZone=UTC -c datestyle=ISO -c client_connection_check_interval=1s"
     " -c statement_timeout=0"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How hard a move works: tables copied side by side, rows a chunk, and the rest after it as a share of its time."""
+
+    workers: int
+    chunk_rows: int
+    rest: float
+
+
+FULL_SPEED = Pace(workers=2, chunk_rows=20_000, rest=0.0)
+GENTLE = Pace(workers=1, chunk_rows=5_000, rest=1.0)  # half of the time the shards belong to their clients alone
 
 
 async def connect(url: str, tenant_id: UUID, *, writes_copies: bool = False) -> Connection:
@@ -82,14 +94,14 @@ def _literal(table: Table, key: Key) -> sql.Composed:
     return sql.SQL(", ").join(values)
 
 
-async def next_key(source: Connection, route: Route, table: Table, above: Key | None) -> Key | None:
-    """Return the last key of the next chunk, None when the rest is one chunk. Cost: reads the index of a chunk."""
+async def next_key(source: Connection, route: Route, table: Table, above: Key | None, rows: int) -> Key | None:
+    """Return the last key of a chunk of so many rows, None when fewer are left. Cost: reads the index of a chunk."""
     if not table.key:
         return None
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in table.key)
     found = await source.execute(
         sql.SQL("SELECT /* move_rows.next_key */ {} FROM {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
-            texts, table.source(), route.range_of(table, above, None), table.key_names, sql.Literal(CHUNK_ROWS - 1)
+            texts, table.source(), route.range_of(table, above, None), table.key_names, sql.Literal(rows - 1)
         )
     )
     row = await found.fetchone()
@@ -305,14 +317,9 @@ async def copy_all(
     route: Route,
     tables: Sequence[Table],
     told: Callable[[int], None],
-    *,
-    workers: int,
-    rest: float,
+    pace: Pace,
 ) -> None:
-    """Copy every table that is not copied yet, several at a time; `told` hears of each chunk's rows.
-
-    After a chunk nothing is copied for `rest` times as long as it took.
-    """
+    """Copy every table that is not copied yet; `told` hears of each chunk's rows."""
     queue = list(tables)
 
     async def work() -> None:
@@ -320,18 +327,18 @@ async def copy_all(
             source = await stack.enter_async_context(await open_source())
             target = await stack.enter_async_context(await open_target())
             while queue:
-                await _copy_table(source, target, route, queue.pop(0), told, rest)
+                await _copy_table(source, target, route, queue.pop(0), told, pace)
 
     try:
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(workers):
+            for _ in range(pace.workers):
                 tasks.create_task(work())
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
 
 
 async def _copy_table(
-    source: Connection, target: Connection, route: Route, table: Table, told: Callable[[int], None], rest: float
+    source: Connection, target: Connection, route: Route, table: Table, told: Callable[[int], None], pace: Pace
 ) -> None:
     name = f"{'cloudlab' if table.is_platform else 'tenant'}.{table.name}"
     found = await target.execute(
@@ -346,7 +353,7 @@ async def _copy_table(
     while not progress["done"]:
         began = time.monotonic()
         above = tuple(progress["key"]) if progress["key"] else None
-        upto = await next_key(source, route, table, above)
+        upto = await next_key(source, route, table, above, pace.chunk_rows)
         async with target.transaction():
             rows = await copy_chunk(source, target, route, table, above, upto)
             progress = {"rows": progress["rows"] + rows, "key": upto, "done": upto is None}
@@ -359,4 +366,4 @@ async def _copy_table(
                 [name, Jsonb(progress), route.tenant_id, route.move_id],
             )
         told(rows)
-        await asyncio.sleep((time.monotonic() - began) * rest)
+        await asyncio.sleep((time.monotonic() - began) * pace.rest)
