@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from cloudlab.config import Config
@@ -14,7 +15,7 @@ from cloudlab.platform import Platform
 from cloudlab.postgres.pool import Pools
 from cloudlab.tenancy.fence import readers_in_the_way
 from cloudlab.tenancy.move_ends import connect
-from cloudlab.tenancy.tenants import shard_config
+from cloudlab.tenancy.tenants import Tenant, shard_config
 from cloudlab.values import Event, NewEvent
 from cloudlab.worker import Worker
 from fixtures.counting import TOUCHED, make_table, model, streams, touch
@@ -64,6 +65,23 @@ async def test_whoever_jumps_too_far_to_look_wakes_everybody(config: Config, jum
             await set_position(config, acme.shard, watch.horizon + jump)
             await watch.look()
             assert {each.horizon for each in mine} == {watch.horizon}
+
+
+async def test_a_look_reads_what_is_new_even_if_it_was_planned_when_nothing_was_there(platform: Platform, acme: Tenant):
+    url = shard_config(platform.config, acme.shard).urls.worker_url
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
+        for _ in range(10):
+            await conn.execute("SELECT FROM cloudlab.feed_news(0)")
+        for stream in streams(5):
+            await platform.append(acme, stream, [NewEvent("Touched", {})] * 1000, expected_version=0)
+        found = await conn.execute("SELECT horizon FROM cloudlab.feed_news(0) LIMIT 1")
+        (horizon,) = await found.fetchone() or (0,)
+        found = await conn.execute(
+            "EXPLAIN (ANALYZE, BUFFERS, FORMAT json) SELECT FROM cloudlab.feed_news(%s)", [horizon - 3]
+        )
+        ((plan,),) = await found.fetchall()
+    assert horizon >= 5000
+    assert 0 < plan[0]["Plan"]["Shared Hit Blocks"] < 100
 
 
 async def test_checkpoints_follow_the_feed_even_when_nothing_is_for_them(config: Config):

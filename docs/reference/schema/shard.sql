@@ -1007,6 +1007,7 @@ COMMENT ON FUNCTION cloudlab.feed_horizon() IS 'Highest position below which no 
 CREATE FUNCTION cloudlab.feed_news(p_after bigint, p_most integer DEFAULT 10000) RETURNS TABLE(horizon bigint, lane integer, event_type character varying)
     LANGUAGE plpgsql ROWS 10
     SET search_path TO 'cloudlab', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 DECLARE
     v_horizon constant bigint := feed_horizon();

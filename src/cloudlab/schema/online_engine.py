@@ -99,6 +99,8 @@ async def _settle(conn: Connection, schema: str) -> None:
         "SELECT /* online_engine.settle */ set_config('search_path', %s, false),"
         " set_config('row_security', 'off', false), set_config('statement_timeout', '0', false),"
         " set_config('lock_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false),"
-        " set_config('client_min_messages', 'warning', false)",
+        " set_config('client_min_messages', 'warning', false),"
+        # Pages go to the disk as they are written, not all at once when a checkpoint syncs them: commits wait for that.
+        " set_config('backend_flush_after', '256kB', false)",
         [path],
     )

@@ -211,6 +211,7 @@ CREATE FUNCTION feed_news(p_after bigint, p_most integer DEFAULT 10000)
     RETURNS TABLE (horizon bigint, lane integer, event_type varchar)
     LANGUAGE plpgsql ROWS 10
     SET search_path FROM CURRENT
+    SET enable_seqscan = off -- a plan that is made while a month is empty would read all of it later
     AS $$
 DECLARE
     v_horizon constant bigint := feed_horizon();
