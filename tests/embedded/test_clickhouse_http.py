@@ -1,5 +1,6 @@
 """ClickHouse's HTTP interface in front of the engine, used by its ordinary client and by bare HTTP."""
 
+import contextlib
 import datetime
 import gzip
 import http.client
@@ -244,12 +245,11 @@ def test_a_session_remembers(client: Client, url: str) -> None:
 
 def test_sessions_are_locked_checked_and_forgotten(url: str, send: Callable[..., Reply]) -> None:
     assert send("session_id=new&session_check=1", "SELECT 1")[1]["X-ClickHouse-Exception-Code"] == "372"
-    assert send("session_id=mine&session_timeout=1", "CREATE TEMPORARY TABLE t (i Int8)")[0] == 200
-    busy = ask(url, "SELECT sleep(1)", "&session_id=mine&session_timeout=1")
-    time.sleep(0.3)
-    assert send("session_id=mine", "SELECT 1")[1]["X-ClickHouse-Exception-Code"] == "373"
-    assert busy.getresponse().read() == b"0\n"
-    busy.close()
+    assert send("session_id=mine&session_timeout=60", "CREATE TEMPORARY TABLE t (i Int8)")[0] == 200
+    with contextlib.closing(ask(url, "SELECT sleep(3)", "&session_id=mine&session_timeout=60")) as busy:
+        time.sleep(1)
+        assert send("session_id=mine&session_timeout=60", "SELECT 1")[1]["X-ClickHouse-Exception-Code"] == "373"
+        assert busy.getresponse().read() == b"0\n"
     for _ in range(100):  # the answer is read before the session is let go, as with any ClickHouse
         status = send("session_id=mine&session_timeout=0", "SELECT count() FROM t")[0]
         if status != 423:
