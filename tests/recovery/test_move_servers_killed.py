@@ -7,12 +7,11 @@ Standard: §7.2 Tenant-Based Sharding
 
 import asyncio
 import contextlib
-import os
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
+import psutil
 import pytest
 
 from cloudlab.config import Config, ShardConfig
@@ -68,7 +67,9 @@ class Servers:
     def kill(self, name: str) -> "asyncio.Task[PostgresServer]":
         """Kill a server, and start it again beside whatever is going on."""
         cluster = self.clusters[name]
-        os.kill(cluster.server.mark.pid, signal.SIGKILL)
+        postmaster = psutil.Process(cluster.server.mark.pid)
+        postmaster.kill()
+        psutil.wait_procs([postmaster], timeout=10)  # it dies a moment after the signal
         return asyncio.create_task(asyncio.to_thread(self._start, cluster))
 
     def _start(self, cluster: Cluster) -> PostgresServer:
