@@ -17,8 +17,8 @@ from cloudlab.tenancy.fence import readers_in_the_way
 from cloudlab.tenancy.move_ends import connect
 from cloudlab.tenancy.tenants import Tenant, shard_config
 from cloudlab.values import Event, NewEvent
-from cloudlab.worker import Worker
 from fixtures.counting import TOUCHED, make_table, model, streams, touch
+from fixtures.working import at_work
 
 
 def interests(stack: ExitStack, watch: Watch) -> list[Interest]:
@@ -88,13 +88,10 @@ async def test_checkpoints_follow_the_feed_even_when_nothing_is_for_them(config:
     await make_table(config)
     async with Platform.open(config, projections=[model(lanes=4)]) as platform:
         acme = await platform.create_tenant("acme")
-        working = asyncio.create_task(Worker(platform).run())
-        await touch(platform, acme, streams(1), 3)
-        async with asyncio.timeout(10):
+        async with at_work(platform), asyncio.timeout(10):
+            await touch(platform, acme, streams(1), 3)
             while len(found := await platform.readers.progress(acme.shard)) < 4 or any(x.lag_events for x in found):
                 await asyncio.sleep(0.02)
-        working.cancel()
-        await asyncio.wait([working])
 
 
 async def test_a_lane_that_rests_after_a_batch_gets_few_large_ones(config: Config):
@@ -106,16 +103,13 @@ async def test_a_lane_that_rests_after_a_batch_gets_few_large_ones(config: Confi
     resting = Projection("resting", TOUCHED, apply, lanes=1, rest_seconds=1.0)
     async with Platform.open(config, projections=[resting]) as platform:
         acme = await platform.create_tenant("acme")
-        working = asyncio.create_task(Worker(platform).run())
         [stream] = streams(1)
-        for _ in range(20):
-            await touch(platform, acme, [stream])
-            await asyncio.sleep(0.02)
-        async with asyncio.timeout(10):
+        async with at_work(platform), asyncio.timeout(10):
+            for _ in range(20):
+                await touch(platform, acme, [stream])
+                await asyncio.sleep(0.02)
             while sum(batches) < 20:
                 await asyncio.sleep(0.02)
-        working.cancel()
-        await asyncio.wait([working])
     assert len(batches) <= 5
 
 

@@ -5,8 +5,7 @@ Standard: §7.2 Tenant-Based Sharding, §3.3 Saga State Management
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -26,6 +25,7 @@ from cloudlab.tenancy.tenants import Tenant
 from cloudlab.values import Event, Money
 from cloudlab.worker import Worker
 from fixtures.moving import fill, fingerprints
+from fixtures.working import at_work
 from sagas.making import Outside, make_table, marking, marks
 
 EAST, WEST = "us_east_001", "eu_west_001"
@@ -118,16 +118,6 @@ async def test_a_move_under_load(config: Config, tmp_path: Path, placement: str)
             await all_ended(platform, load)
         await Worker(platform).run_until_caught_up()
         await nothing_is_lost_or_doubled(platform, load, heard, outside)
-
-
-@asynccontextmanager
-async def at_work(platform: Platform) -> AsyncGenerator[None]:
-    working = asyncio.create_task(Worker(platform).run())
-    try:
-        yield
-    finally:
-        working.cancel()
-        await asyncio.wait([working])
 
 
 async def all_ended(platform: Platform, load: Load) -> None:

@@ -1001,10 +1001,10 @@ $$;
 COMMENT ON FUNCTION cloudlab.feed_horizon() IS 'Highest position below which no open transaction can still add an event';
 
 --
--- Name: feed_news(bigint, integer); Type: FUNCTION; Schema: cloudlab; Owner: -
+-- Name: feed_news(bigint); Type: FUNCTION; Schema: cloudlab; Owner: -
 --
 
-CREATE FUNCTION cloudlab.feed_news(p_after bigint, p_most integer DEFAULT 10000) RETURNS TABLE(horizon bigint, lane integer, event_type character varying)
+CREATE FUNCTION cloudlab.feed_news(p_after bigint) RETURNS TABLE(horizon bigint, lane integer, event_type character varying)
     LANGUAGE plpgsql ROWS 10
     SET search_path TO 'cloudlab', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -1012,23 +1012,24 @@ CREATE FUNCTION cloudlab.feed_news(p_after bigint, p_most integer DEFAULT 10000)
 DECLARE
     v_horizon constant bigint := feed_horizon();
 BEGIN
-    IF v_horizon - p_after NOT BETWEEN 0 AND p_most THEN
+    IF v_horizon - p_after NOT BETWEEN 0 AND 10000 THEN
         RETURN QUERY SELECT v_horizon, NULL::integer, NULL::varchar;
+        RETURN;
     END IF;
     -- A new statement, so a new snapshot: it sees everything that ended before the horizon was taken.
     RETURN QUERY
         SELECT DISTINCT v_horizon, lane_of(e.aggregate_id, 256), e.event_type
-        FROM events e WHERE e.event_position > p_after AND e.event_position <= least(v_horizon, p_after + p_most)
+        FROM events e WHERE e.event_position > p_after AND e.event_position <= v_horizon
         UNION ALL
         SELECT v_horizon, -1, '';
 END
 $$;
 
 --
--- Name: FUNCTION feed_news(p_after bigint, p_most integer); Type: COMMENT; Schema: cloudlab; Owner: -
+-- Name: FUNCTION feed_news(p_after bigint); Type: COMMENT; Schema: cloudlab; Owner: -
 --
 
-COMMENT ON FUNCTION cloudlab.feed_news(p_after bigint, p_most integer) IS 'How far the feed can be read (lane -1), and which of 256 lanes and types have events behind a position; lane NULL: too many to look at';
+COMMENT ON FUNCTION cloudlab.feed_news(p_after bigint) IS 'How far the feed can be read (lane -1), and which of 256 lanes and types have events behind a position; lane NULL: too many to look at';
 
 --
 -- Name: feed_window(bigint, integer, boolean); Type: FUNCTION; Schema: cloudlab; Owner: -

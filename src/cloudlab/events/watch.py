@@ -9,7 +9,7 @@ Standard: §3.1 Eventual Consistency (AP from CAP)
 import asyncio
 import contextlib
 import logging
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -99,8 +99,7 @@ class Watch:
             )
         self._tell(result.rows(row))
 
-    def _tell(self, news: Iterable[_News]) -> None:
-        news = list(news)
+    def _tell(self, news: list[_News]) -> None:
         if (horizon := news[0][0]) == self.horizon:
             return
         is_first, self.horizon = self.horizon < 0, horizon

@@ -207,7 +207,7 @@ $$;
 COMMENT ON FUNCTION release_worker(varchar, uuid) IS 'A worker leaves: its lanes are free at once';
 
 -- A worker is told which of its lanes have anything to read: most commits matter to few of them.
-CREATE FUNCTION feed_news(p_after bigint, p_most integer DEFAULT 10000)
+CREATE FUNCTION feed_news(p_after bigint)
     RETURNS TABLE (horizon bigint, lane integer, event_type varchar)
     LANGUAGE plpgsql ROWS 10
     SET search_path FROM CURRENT
@@ -216,18 +216,19 @@ CREATE FUNCTION feed_news(p_after bigint, p_most integer DEFAULT 10000)
 DECLARE
     v_horizon constant bigint := feed_horizon();
 BEGIN
-    IF v_horizon - p_after NOT BETWEEN 0 AND p_most THEN
+    IF v_horizon - p_after NOT BETWEEN 0 AND 10000 THEN
         RETURN QUERY SELECT v_horizon, NULL::integer, NULL::varchar;
+        RETURN;
     END IF;
     -- A new statement, so a new snapshot: it sees everything that ended before the horizon was taken.
     RETURN QUERY
         SELECT DISTINCT v_horizon, lane_of(e.aggregate_id, 256), e.event_type
-        FROM events e WHERE e.event_position > p_after AND e.event_position <= least(v_horizon, p_after + p_most)
+        FROM events e WHERE e.event_position > p_after AND e.event_position <= v_horizon
         UNION ALL
         SELECT v_horizon, -1, '';
 END
 $$;
-COMMENT ON FUNCTION feed_news(bigint, integer) IS
+COMMENT ON FUNCTION feed_news(bigint) IS
     'How far the feed can be read (lane -1), and which of 256 lanes and types have events behind a position; lane NULL: too many to look at';
 
 -- Windows end at fixed multiples, so a batch that comes again after a crash is cut as it was before. The window ends at
@@ -450,7 +451,7 @@ DROP FUNCTION begin_lane(varchar, integer, uuid, bigint, integer, varchar[], boo
 DROP FUNCTION shadow_schema(text, varchar);
 DROP FUNCTION batch_events(bigint, bigint, integer, integer, varchar[], bigint[]);
 DROP FUNCTION feed_window(bigint, integer, boolean);
-DROP FUNCTION feed_news(bigint, integer);
+DROP FUNCTION feed_news(bigint);
 DROP FUNCTION release_worker(varchar, uuid);
 DROP FUNCTION release_lane(varchar, integer, uuid, bigint);
 DROP FUNCTION claim_lanes(varchar, uuid, interval, varchar[]);
